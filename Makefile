@@ -1,0 +1,45 @@
+# Every target sets itself up: the first one creates .venv and installs the package into it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+QUICKSTART_DIR ?= quickstart
+
+.DEFAULT_GOAL := help
+.PHONY: help install quickstart test test-slow lint format types wheel clean
+
+help:  ## Show this help
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(INSTALLED): setup.py pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+install: $(INSTALLED)  ## Create .venv and install the package with its development tools
+
+quickstart: $(INSTALLED)  ## Make motions, train a small model, evaluate, classify and retrieve with it (minutes, CPU)
+	$(BIN)/motionpatches quickstart --output $(QUICKSTART_DIR)
+
+test: $(INSTALLED)  ## Run the tests (MOTIONPATCHES_DATA names a folder of real motion, if you have one)
+	$(BIN)/python -m pytest
+
+test-slow: $(INSTALLED)  ## Run the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: $(INSTALLED)  ## Check style with ruff
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+format: $(INSTALLED)  ## Rewrite to style with ruff
+	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+# Type checkers follow the folder mapping of setup.py only in a strict editable install.
+types: $(INSTALLED)  ## Check types with mypy
+	$(BIN)/python -m pip install --quiet --no-deps --editable . --config-settings editable_mode=strict
+	$(BIN)/mypy; status=$$?; $(BIN)/python -m pip install --quiet --no-deps --editable .; exit $$status
+
+wheel: $(INSTALLED)  ## Build wheel and sdist into dist/
+	$(BIN)/python -m build
+
+clean:  ## Remove what the targets above made (.venv stays)
+	rm -rf build dist *.egg-info $(QUICKSTART_DIR)

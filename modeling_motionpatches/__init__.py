@@ -1,0 +1,1 @@
+"""3D human motion and language in one embedding space."""

@@ -1,0 +1,1 @@
+"""How joints become motion patches."""

@@ -1,0 +1,81 @@
+"""Maps the repository's top-level folders into one import package, `motionpatches`.
+
+`processing` and `training` are too generic to be top-level import names: they would collide with folders of a user's own
+project.
+"""
+
+import shutil
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.build_py import build_py
+
+
+ROOT = Path(__file__).parent
+# Kept at the root, where people look for them, and copied into the package so that an installed wheel has them too.
+ROOT_DATA = ("hub_card.md",)
+
+
+class BuildWithRootData(build_py):
+    def run(self):
+        super().run()
+        if self.editable_mode:  # a checkout finds the originals at the root
+            return
+        for name in ROOT_DATA:
+            shutil.copy2(ROOT / name, Path(self.build_lib) / "motionpatches" / name)
+
+
+REQUIRES = [
+    "accelerate>=1.15",
+    "datasets>=5.0",
+    "evaluate>=0.4.6",
+    "huggingface_hub>=2.0",
+    "matplotlib>=3.8",
+    "numpy>=1.26",
+    "pybvh>=0.9,<0.10",
+    "pyyaml>=6.0",
+    "safetensors>=0.5",
+    "scipy>=1.11",
+    "timm>=1.0.20",
+    "tokenizers>=0.22",
+    "torch>=2.6",
+    "torchvision>=0.21",
+    "tqdm>=4.66",
+    "transformers>=5.23,<6",
+    "typer>=0.15",
+]
+EXTRAS = {
+    "tensorboard": ["tensorboard>=2.16"],
+    "test": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "tensorboard>=2.16"],
+}
+EXTRAS["dev"] = [*EXTRAS["test"], "build>=1.2", "mypy>=1.15", "ruff>=0.11", "types-PyYAML", "scipy-stubs", "types-tqdm"]
+
+setup(
+    name="motionpatches",
+    version="0.1.0.dev0",
+    description="3D human motion and language in one embedding space, in the Hugging Face idiom",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    package_dir={
+        "motionpatches": "modeling_motionpatches",
+        "motionpatches.processing": "processing",
+        "motionpatches.training": "training",
+    },
+    packages=["motionpatches", "motionpatches.processing", "motionpatches.training"],
+    package_data={"motionpatches": ["py.typed"], "motionpatches.training": ["recipes/*.yaml"]},
+    install_requires=REQUIRES,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["motionpatches = motionpatches.training.cli:main"]},
+    cmdclass={"build_py": BuildWithRootData},
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+)

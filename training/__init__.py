@@ -1,0 +1,1 @@
+"""How weights are learned, judged, and used from the shell."""
