@@ -1,1 +1,70 @@
-"""3D human motion and language in one embedding space."""
+"""3D human motion and language in one embedding space, in the Hugging Face idiom.
+
+Importing this package registers its models, processors and pipelines with the Auto classes and `pipeline` of transformers.
+"""
+
+import importlib
+from typing import Any
+
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoProcessor
+
+from .configuration_motionpatches import MotionPatchesConfig, motion_vit_config
+from .modeling_motionpatches import MotionPatchesModel, MotionPatchesOutput
+from .processing.processing_motionpatches import MotionPatchProcessor, MotionTextProcessor
+from .processing.skeletons import Skeleton, get_skeleton, list_skeletons
+
+
+__version__ = "0.1.0.dev0"
+
+# Public names that need more than the core does; imported on first use.
+_LAZY = {
+    "Motion": "processing.motion",
+    "read_motion": "processing.readers",
+    "write_npz": "processing.readers",
+    "make_motions": "processing.procedural",
+    "list_actions": "processing.procedural",
+    "plot_skeleton": "processing.plotting",
+    "plot_patches": "processing.plotting",
+    "plot_retrieval": "processing.plotting",
+    "retrieval_metrics": "training.metrics",
+    "classification_metrics": "training.metrics",
+    "ZeroShotMotionClassificationPipeline": "pipeline_zero_shot_motion_classification",
+}
+
+__all__ = [
+    "MotionPatchesConfig",
+    "MotionPatchesModel",
+    "MotionPatchesOutput",
+    "MotionPatchProcessor",
+    "MotionTextProcessor",
+    "Skeleton",
+    "get_skeleton",
+    "list_skeletons",
+    "motion_vit_config",
+    *_LAZY,
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
+
+
+def _register() -> None:
+    from .pipeline_zero_shot_motion_classification import register_pipeline
+
+    AutoConfig.register(MotionPatchesConfig.model_type, MotionPatchesConfig, exist_ok=True)
+    AutoModel.register(MotionPatchesConfig, MotionPatchesModel, exist_ok=True)
+    AutoFeatureExtractor.register(MotionPatchesConfig, MotionPatchProcessor, exist_ok=True)
+    AutoProcessor.register(MotionPatchesConfig, MotionTextProcessor, exist_ok=True)
+    register_pipeline()
+
+
+_register()

@@ -121,6 +121,9 @@ class Skeleton:
         if len(self.topological_order) != num_joints:
             raise ValueError(f"{where} has a cycle in its parents {self.parents}")
 
+    def __hash__(self) -> int:  # a dict of chains has no hash; equality still compares it
+        return hash((self.name, self.joint_names, self.parents, self.points))
+
     @property
     def num_joints(self) -> int:
         return len(self.joint_names)

@@ -1,0 +1,139 @@
+"""The pipeline `zero-shot-motion-classification`: name what a person does, with labels chosen at the time of asking."""
+
+from typing import Any
+
+import torch
+from transformers import AutoModel, Pipeline
+from transformers.pipelines import PIPELINE_REGISTRY
+
+
+TASK = "zero-shot-motion-classification"
+
+
+class ZeroShotMotionClassificationPipeline(Pipeline):
+    """Classify 3D human motion among labels given as text, without training (paper section 5.2).
+
+    Example:
+
+    ```python
+    >>> from transformers import pipeline
+    >>> import motionpatches
+
+    >>> classify = pipeline("zero-shot-motion-classification", model="path/or/hub-id")
+    >>> classify("walk.bvh", candidate_labels=["walks", "jumps", "waves"])
+    ```
+    """
+
+    _load_processor = True
+    _load_feature_extractor = False
+    _load_image_processor = False
+    _load_tokenizer = False
+
+    def __call__(self, motions: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+        """Score labels for one motion, or for each of a list or dataset of motions.
+
+        Args:
+            motions: Anything that [`MotionPatchProcessor`] takes: an array (T, J, 3), the path of a motion file, a `Motion`, a
+                dict with `joints`, `skeleton` and `fps`; or a list, dataset or generator of those.
+            candidate_labels (`list[str]`): The labels.
+            hypothesis_template (`str`, *optional*, defaults to `"A person {}."`): The text into which each label is put.
+            multi_label (`bool`, *optional*, defaults to `False`): `False`: one label is right; the scores are a softmax over the
+                labels and sum to 1. `True`: any number of labels may be right; each score is the sigmoid of the label's logit
+                minus that of `neutral_label`, so that 0.5 is as fitting as the neutral text.
+            neutral_label (`str`, *optional*, defaults to `"moves"`): See `multi_label`.
+            top_k (`int`, *optional*): Return only the best `top_k` labels.
+            skeleton, fps: Skeleton and frame rate of motions that do not say theirs.
+            batch_size (`int`, *optional*, defaults to 1): Motions in one forward pass.
+
+        Returns:
+            For one motion a list of `{"score", "label"}`, best first; for several, a list of such lists.
+
+        Raises:
+            ValueError: If there are no labels, one is empty, or the template has no `{}`.
+        """
+        return super().__call__(motions, **kwargs)
+
+    def _sanitize_parameters(  # type: ignore[override]
+        self,
+        candidate_labels: Any = None,
+        hypothesis_template: str | None = None,
+        multi_label: bool | None = None,
+        neutral_label: str | None = None,
+        top_k: int | None = None,
+        skeleton: Any = None,
+        fps: float | None = None,
+        **unknown: Any,
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        if unknown:
+            raise TypeError(f"unexpected arguments: {', '.join(sorted(unknown))}")
+        if candidate_labels is not None:
+            _check_labels(candidate_labels)
+        if hypothesis_template is not None and "{}" not in hypothesis_template:
+            raise ValueError(f"hypothesis_template={hypothesis_template!r} has no '{{}}' for the label")
+        if top_k is not None and top_k < 1:
+            raise ValueError(f"top_k must be at least 1, got {top_k}")
+        preprocess = _given(
+            candidate_labels=candidate_labels,
+            hypothesis_template=hypothesis_template,
+            neutral_label=neutral_label,
+            skeleton=skeleton,
+            fps=fps,
+        )
+        return preprocess, {}, _given(multi_label=multi_label, top_k=top_k)
+
+    def preprocess(  # type: ignore[override]
+        self,
+        motion: Any,
+        candidate_labels: Any = None,
+        hypothesis_template: str = "A person {}.",
+        neutral_label: str = "moves",
+        skeleton: Any = None,
+        fps: float | None = None,
+    ) -> dict[str, Any]:
+        if candidate_labels is None:
+            raise ValueError("pass candidate_labels=…, a list of texts such as ['walks', 'jumps']")
+        texts = [hypothesis_template.format(label) for label in [*candidate_labels, neutral_label]]
+        # All motions of a batch need one length; the window mask makes the padding harmless.
+        inputs = self.processor(
+            motions=[motion], skeleton=skeleton, fps=fps, return_tensors="pt", motion_padding="max_length"
+        )
+        text_inputs = self.processor(text=texts, return_tensors="pt", padding=True)
+        return {**inputs.to(self.dtype), "labels": list(candidate_labels), "text_inputs": [text_inputs]}
+
+    def _forward(self, model_inputs: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        labels, text_inputs = model_inputs.pop("labels"), model_inputs.pop("text_inputs")
+        while isinstance(text_inputs, list):  # a batch repeats the texts of its motions
+            text_inputs = text_inputs[0]
+        outputs = self.model(**text_inputs, **model_inputs)
+        return {"labels": labels, "logits": outputs.logits_per_motion}
+
+    def postprocess(  # type: ignore[override]
+        self, model_outputs: dict[str, Any], multi_label: bool = False, top_k: int | None = None
+    ) -> list[dict[str, Any]]:
+        logits = model_outputs["logits"].reshape(-1).float()
+        labels, neutral = logits[:-1], logits[-1]
+        scores = torch.sigmoid(labels - neutral) if multi_label else labels.softmax(dim=0)
+        ranked = sorted(zip(scores.tolist(), model_outputs["labels"], strict=True), key=lambda pair: -pair[0])
+        return [{"score": score, "label": label} for score, label in ranked[:top_k]]
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _check_labels(labels: Any) -> None:
+    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
+        raise ValueError(f"candidate_labels must be a list of texts such as ['walks', 'jumps'], got {labels!r}")
+    if not labels:
+        raise ValueError("candidate_labels is empty; pass at least one label")
+    empty = [index for index, label in enumerate(labels) if not label.strip()]
+    if empty:
+        raise ValueError(f"candidate_labels {empty} are empty texts")
+
+
+def register_pipeline() -> None:
+    """Make `transformers.pipeline("zero-shot-motion-classification")` known; harmless when repeated."""
+    if TASK not in PIPELINE_REGISTRY.get_supported_tasks():
+        PIPELINE_REGISTRY.register_pipeline(
+            TASK, pipeline_class=ZeroShotMotionClassificationPipeline, pt_model=AutoModel, type="multimodal"
+        )

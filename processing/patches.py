@@ -1,0 +1,88 @@
+"""From joints to motion patches (paper section 3.2): pure functions, one matrix product, no loops over frames or joints."""
+
+from functools import lru_cache
+
+import numpy as np
+
+from .skeletons import PARTS, Skeleton
+
+
+INTERPOLATIONS = ("half_pixel", "align_corners", "arc_length")
+
+
+def sample_positions(num_joints: int, num_points: int, method: str, arc: np.ndarray | None = None) -> np.ndarray:
+    """Where along a chain of joints the sample points lie, as fractional joint indices.
+
+    Args:
+        num_joints: n joints of the chain.
+        num_points: N sample points.
+        method: `"half_pixel"`: point i at `(i + 0.5) · n / N - 0.5`, clamped to the chain, as the published code samples;
+            `"align_corners"`: evenly from the first joint to the last; `"arc_length"`: evenly in metres along the bones.
+        arc: For `"arc_length"`, the n distances of the joints along the chain, increasing, in metres.
+
+    Returns:
+        Shape (N,), in [0, n - 1].
+
+    Raises:
+        ValueError: If the method is unknown, or `arc` is missing.
+    """
+    if method == "half_pixel":
+        return np.clip((np.arange(num_points) + 0.5) * num_joints / num_points - 0.5, 0, num_joints - 1)
+    if method == "align_corners":
+        return np.linspace(0, num_joints - 1, num_points)
+    if method == "arc_length":
+        if arc is None:
+            raise ValueError("arc_length interpolation needs the distances of the joints along the chain")
+        return np.interp(np.linspace(arc[0], arc[-1], num_points), arc, np.arange(num_joints))
+    raise ValueError(f"unknown interpolation {method!r}; known: {', '.join(INTERPOLATIONS)}")
+
+
+@lru_cache(maxsize=256)
+def patch_matrix(skeleton: Skeleton, patch_size: int, interpolation: str = "half_pixel") -> np.ndarray:
+    """The fixed linear map from the J joints of a frame to its 5·N sample points.
+
+    Args:
+        skeleton: Gives the five chains.
+        patch_size: N sample points for each part.
+        interpolation: See `sample_positions`.
+
+    Returns:
+        Shape (5·N, J), read-only; each row holds at most two weights, which sum to 1.
+    """
+    blocks = []
+    for part in PARTS:
+        chain = list(skeleton.chains[part])
+        bones = np.linalg.norm(np.diff(skeleton.rest_pose[chain], axis=0), axis=-1)
+        arc = np.concatenate([[0.0], np.cumsum(bones)])
+        position = sample_positions(len(chain), patch_size, interpolation, arc)
+        lower = np.floor(position).astype(int)
+        upper = np.minimum(lower + 1, len(chain) - 1)
+        weight = position - lower
+        block = np.zeros((patch_size, skeleton.num_joints))
+        rows = np.arange(patch_size)
+        np.add.at(block, (rows, np.array(chain)[lower]), 1 - weight)
+        np.add.at(block, (rows, np.array(chain)[upper]), weight)
+        blocks.append(block)
+    matrix = np.concatenate(blocks)
+    matrix.setflags(write=False)
+    return matrix
+
+
+def interpolate(joints: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Sample points of every frame: (T, J, 3) and a `patch_matrix` (5·N, J) → (T, 5·N, 3)."""
+    return matrix @ joints
+
+
+def normalize(values: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """z-score per joint or per sample point: (T, K, 3) with mean and std (K, 3) → (T, K, 3)."""
+    return (values - mean) / std
+
+
+def num_windows(num_frames: int, patch_size: int) -> int:
+    """Windows of `patch_size` frames that hold `num_frames` frames, the last one perhaps in part."""
+    return -(-num_frames // patch_size)
+
+
+def window_mask(num_frames: int, total_windows: int, patch_size: int) -> np.ndarray:
+    """1 for each window that holds a real frame. Shape (total_windows,), int64."""
+    return (np.arange(total_windows) < num_windows(num_frames, patch_size)).astype(np.int64)

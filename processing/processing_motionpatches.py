@@ -1,0 +1,571 @@
+"""Processors: motions of any length, rate and skeleton → `motion_values`; captions → `input_ids`."""
+
+import importlib
+import os
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from transformers import BatchFeature, FeatureExtractionMixin, ProcessorMixin
+
+from .canonical import canonicalize as to_canonical_frame
+from .canonical import relative_to_root
+from .patches import INTERPOLATIONS, interpolate, normalize, num_windows, patch_matrix, window_mask
+from .resampling import resample
+from .skeletons import UNITS, Skeleton, get_skeleton, list_skeletons
+
+
+_CANONICAL_STEPS = ("unit", "up_axis", "floor", "center", "heading")
+_CHOICES = {
+    "interpolation": INTERPOLATIONS,
+    "normalization": ("joints", "points", None),
+    "root": ("global", "relative"),
+    "padding": ("max_length", "longest"),
+    "truncation": ("start", "center", "random"),
+}
+# Standard deviations are kept above this (in the unit of the joints after the canonical frame: 1 mm), so that a coordinate
+# that hardly moves in the training data is not blown up.
+_MIN_STD = 1e-3
+
+
+class ResolvedMotion(NamedTuple):
+    """A motion whose skeleton and frame rate are settled: joints (T, J, 3) float64."""
+
+    joints: np.ndarray
+    skeleton: Skeleton
+    fps: float
+
+
+class MotionPatchProcessor(FeatureExtractionMixin):
+    """Turns 3D human motion into motion patches (paper section 3.2), akin to an image processor.
+
+    The path of a motion: resample to `fps` → canonical frame → (root-relative) → z-score and interpolation to 5·N sample
+    points → pad or cut to whole windows of N frames.
+
+    Args:
+        patch_size: N: sample points for each body part, and frames for each window.
+        max_frames: Longest motion in frames at `fps`, a multiple of `patch_size`; `truncation` says what is kept of a
+            longer one.
+        fps: Frame rate of the patches.
+        interpolation: `"half_pixel"` (as the published code), `"align_corners"` or `"arc_length"`; see
+            `patches.sample_positions`.
+        normalization: z-score per joint before the interpolation (`"joints"`), per sample point after it (`"points"`, the
+            paper's text), or `None`.
+        statistics: `{skeleton name: {"mean", "std"}, "shared": {"mean", "std"}}`; of shape (J, 3) for `"joints"`, (5·N, 3)
+            for `"points"`. `"shared"` is always per sample point, (5·N, 3), and serves skeletons that have no entry of their
+            own. `fit` computes them.
+        canonicalize: `True`, `False`, or a dict that switches single steps (`unit`, `up_axis`, `floor`, `center`,
+            `heading`) off; see `canonical.canonicalize`.
+        body_scale: Scale every body to this leg length in metres; `None` keeps sizes. Applied also where `canonicalize` is
+            off.
+        root: `"global"` joints, or `"relative"` to the root of their own frame with the trajectory in the root joint alone.
+        padding: `"max_length"` pads each motion to `max_frames`, `"longest"` to the longest of the call (in whole windows).
+        truncation: Which `max_frames` frames of a longer motion are kept: `"start"`, `"center"`, `"random"`.
+        return_attention_mask: Return `motion_attention_mask`.
+        default_skeleton: Skeleton name of bare arrays for which a call names none.
+        skeletons: Definitions (`Skeleton.to_dict`) of the user's own skeletons; `fit` adds those that it meets.
+
+    Raises:
+        ValueError: If an option has none of the values above.
+    """
+
+    model_input_names = ["motion_values", "motion_attention_mask"]  # noqa: RUF012 (the name and type are transformers')
+
+    def __init__(
+        self,
+        patch_size: int = 16,
+        max_frames: int = 224,
+        fps: float = 20.0,
+        interpolation: str = "half_pixel",
+        normalization: str | None = "joints",
+        statistics: Mapping[str, Mapping[str, Any]] | None = None,
+        canonicalize: bool | Mapping[str, bool] = True,
+        body_scale: float | None = None,
+        root: str = "global",
+        padding: str = "max_length",
+        truncation: str = "start",
+        return_attention_mask: bool = True,
+        default_skeleton: str | None = None,
+        skeletons: Mapping[str, Mapping[str, Any]] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.patch_size = patch_size
+        self.max_frames = max_frames
+        self.fps = fps
+        self.interpolation = interpolation
+        self.normalization = normalization
+        self.statistics = {name: _as_statistics(name, entry) for name, entry in (statistics or {}).items()}
+        self.canonicalize = canonicalize if isinstance(canonicalize, bool) else dict(canonicalize)
+        self.body_scale = body_scale
+        self.root = root
+        self.padding = padding
+        self.truncation = truncation
+        self.return_attention_mask = return_attention_mask
+        self.default_skeleton = default_skeleton
+        self.skeletons = {name: dict(definition) for name, definition in (skeletons or {}).items()}
+        self._validate_options()
+
+    def _validate_options(self) -> None:
+        for option, choices in _CHOICES.items():
+            _check_choice(option, getattr(self, option), choices)
+        if self.patch_size < 1 or self.max_frames < self.patch_size or self.max_frames % self.patch_size:
+            raise ValueError(
+                f"max_frames={self.max_frames} must be a positive multiple of patch_size={self.patch_size}, as a window holds "
+                f"{self.patch_size} frames"
+            )
+        if not np.isfinite(self.fps) or self.fps <= 0:
+            raise ValueError(f"fps must be a positive number of frames per second, got {self.fps}")
+        if self.body_scale is not None and not self.body_scale > 0:
+            raise ValueError(f"body_scale must be a leg length in metres above 0, or None, got {self.body_scale}")
+        if not isinstance(self.canonicalize, bool):
+            unknown = sorted(set(self.canonicalize) - set(_CANONICAL_STEPS))
+            if unknown:
+                raise ValueError(f"canonicalize has unknown steps {unknown}; known: {', '.join(_CANONICAL_STEPS)}")
+        if self.default_skeleton is not None:
+            self.get_skeleton(self.default_skeleton)
+
+    def get_skeleton(self, skeleton: str | Skeleton) -> Skeleton:
+        """A skeleton by its name, among those saved with this processor and the named ones.
+
+        Raises:
+            ValueError: If no skeleton has that name.
+        """
+        if isinstance(skeleton, str) and skeleton in self.skeletons:
+            return Skeleton(**self.skeletons[skeleton])  # type: ignore[arg-type]
+        return get_skeleton(skeleton)
+
+    def __call__(
+        self,
+        motions: Any,
+        skeleton: Any = None,
+        fps: Any = None,
+        return_tensors: str | None = None,
+        padding: str | None = None,
+        truncation: str | None = None,
+        return_attention_mask: bool | None = None,
+        generator: np.random.Generator | None = None,
+    ) -> BatchFeature:
+        """Motion patches of one motion or of a list of motions.
+
+        Args:
+            motions: A motion or a list of them. A motion is an array or tensor (T, J, 3) with at least two frames, the path
+                of a motion file, a `Motion`, a dict with `joints` and optionally `skeleton`, `fps` and `unit` (default: the
+                skeleton's own), or a row of a motion data set, whose joints are flat, and in metres unless it has a `unit`.
+            skeleton: Name or `Skeleton` of the motions that do not say theirs; one, or one for each motion.
+            fps: Frames per second of the motions that do not say theirs; one, or one for each motion. Where it stays unknown
+                the target rate is assumed, with a warning.
+            return_tensors: `"pt"`, `"np"` or `None` (NumPy).
+            padding, truncation, return_attention_mask: Override the processor's own settings for this call.
+            generator: Random state for `truncation="random"`.
+
+        Returns:
+            `motion_values` (B, 3, F, 5·N) float32, where rows are frames and columns sample points, N for each part in the
+            order right leg, left leg, torso, right arm, left arm; and `motion_attention_mask` (B, F / N) int64, 1 where the
+            window holds a real frame. Padding is zero.
+
+        Raises:
+            ValueError: For a motion of wrong shape, with too few frames or with values that are not finite, for an unknown
+                skeleton or one with another number of joints, for a frame rate that is not positive, and where statistics
+                are needed but there are none.
+            TypeError: For something that is no motion.
+        """
+        resolved = self.resolve(motions, skeleton=skeleton, fps=fps)
+        points = [self.to_points(motion) for motion in resolved]
+        return self.pad(points, return_tensors, padding, truncation, return_attention_mask, generator)
+
+    def resolve(self, motions: Any, skeleton: Any = None, fps: Any = None) -> list[ResolvedMotion]:
+        """Check motions and settle their skeletons and frame rates; arguments as in `__call__`."""
+        motions = list(motions) if isinstance(motions, (list, tuple)) else [motions]
+        if not motions:
+            raise ValueError("got an empty list of motions; pass at least one")
+        skeletons = _one_per_motion("skeleton", skeleton, len(motions))
+        rates = _one_per_motion("fps", fps, len(motions))
+        resolved = []
+        unknown_rates = 0
+        for index, (motion, own_skeleton, own_fps) in enumerate(zip(motions, skeletons, rates, strict=True)):
+            joints, said_skeleton, said_fps, unit = _read(motion, index)
+            found = self._settle_skeleton(joints, said_skeleton, own_skeleton, index)
+            if unit is not None and unit != found.unit:
+                joints = joints * (UNITS[unit] / UNITS[found.unit])
+            rate = _settle_fps(said_fps, own_fps, index)
+            unknown_rates += rate is None
+            resolved.append(ResolvedMotion(joints, found, self.fps if rate is None else rate))
+        if unknown_rates:
+            warnings.warn(
+                f"{unknown_rates} of {len(motions)} motions say no frame rate and fps= was not given; they are taken as "
+                f"{self.fps:g} frames per second",
+                stacklevel=3,
+            )
+        return resolved
+
+    def _settle_skeleton(self, joints: np.ndarray, said: Any, given: Any, index: int) -> Skeleton:
+        said = None if said is None else self.get_skeleton(said)
+        given = None if given is None else self.get_skeleton(given)
+        if said is not None and given is not None and said != given:
+            raise ValueError(
+                f"motion {index} says its skeleton is {said.name!r}, but the call says {given.name!r}; drop one of the two"
+            )
+        found = said or given
+        if found is None and self.default_skeleton is not None:
+            found = self.get_skeleton(self.default_skeleton)
+        known = [self.get_skeleton(name) for name in sorted({*list_skeletons(), *self.skeletons})]
+        num_joints = joints.shape[1]
+        candidates = [skeleton.name for skeleton in known if skeleton.num_joints == num_joints]
+        hint = f"known with {num_joints} joints: {', '.join(candidates) or 'none'}"
+        if found is None:
+            raise ValueError(f"motion {index} has {num_joints} joints and says no skeleton; pass skeleton=… ({hint})")
+        if found.num_joints != num_joints:
+            raise ValueError(
+                f"motion {index} has {num_joints} joints, but skeleton {found.name!r} has {found.num_joints}; "
+                f"pass another skeleton=… ({hint})"
+            )
+        return found
+
+    def to_joints(self, motion: ResolvedMotion) -> np.ndarray:
+        """Resampled joints in the frame that the patches are made in. Shape (T', J, 3) at `fps`, float64."""
+        joints = resample(motion.joints, motion.fps, self.fps)
+        steps = (
+            dict.fromkeys(_CANONICAL_STEPS, self.canonicalize) if isinstance(self.canonicalize, bool) else self.canonicalize
+        )
+        joints = to_canonical_frame(joints, motion.skeleton, body_scale=self.body_scale, **steps)
+        return relative_to_root(joints, motion.skeleton) if self.root == "relative" else joints
+
+    def to_points(self, motion: ResolvedMotion) -> np.ndarray:
+        """Normalised sample points of a whole motion, neither padded nor cut. Shape (T', 5·N, 3), float32.
+
+        Raises:
+            ValueError: If the skeleton has no statistics and there are no shared ones.
+        """
+        joints = self.to_joints(motion)
+        matrix = patch_matrix(motion.skeleton, self.patch_size, self.interpolation)
+        source = self.statistics_for(motion.skeleton)
+        if source is None:
+            return interpolate(joints, matrix).astype(np.float32)
+        mean, std = (np.asarray(self.statistics[source][key]) for key in ("mean", "std"))
+        per_joint = self.normalization == "joints" and source != "shared"
+        expected = motion.skeleton.num_joints if per_joint else len(matrix)
+        if len(mean) != expected:
+            raise ValueError(
+                f"statistics of {source!r} hold {len(mean)} rows, but normalization={self.normalization!r} with patch_size="
+                f"{self.patch_size} needs {expected}; fit the processor again"
+            )
+        if per_joint:
+            return interpolate(normalize(joints, mean, std), matrix).astype(np.float32)
+        return normalize(interpolate(joints, matrix), mean, std).astype(np.float32)
+
+    def statistics_for(self, skeleton: str | Skeleton) -> str | None:
+        """Which entry of `statistics` a skeleton is normalised with: its own name, `"shared"`, or `None` for none at all.
+
+        Raises:
+            ValueError: If the processor normalises but has neither.
+        """
+        if self.normalization is None:
+            return None
+        name = self.get_skeleton(skeleton).name
+        if name in self.statistics:
+            return name
+        if "shared" in self.statistics:
+            warnings.warn(
+                f"no statistics for skeleton {name!r} (have: {', '.join(sorted(self.statistics))}): using the shared ones; "
+                "processor.fit(motions) on motions of that skeleton, which needs no labels, gives it its own",
+                stacklevel=2,
+            )
+            return "shared"
+        raise ValueError(
+            f"no statistics for skeleton {name!r} (have: {', '.join(sorted(self.statistics)) or 'none'}); call "
+            "processor.fit(training_motions) first, pass statistics=…, or set normalization=None"
+        )
+
+    def pad(
+        self,
+        points: Sequence[np.ndarray],
+        return_tensors: str | None = None,
+        padding: str | None = None,
+        truncation: str | None = None,
+        return_attention_mask: bool | None = None,
+        generator: np.random.Generator | None = None,
+    ) -> BatchFeature:
+        """Batch the outputs of `to_points`: cut to `max_frames`, pad with zeros to whole windows; see `__call__`."""
+        padding = _check_choice("padding", padding or self.padding, _CHOICES["padding"])
+        truncation = _check_choice("truncation", truncation or self.truncation, _CHOICES["truncation"])
+        too_long = sum(len(motion) > self.max_frames for motion in points)
+        if too_long and truncation != "random":  # a random crop is an augmentation that was asked for
+            warnings.warn(
+                f"{too_long} of {len(points)} motions are longer than max_frames={self.max_frames} "
+                f"({self.max_frames / self.fps:g} s) and were cut (truncation={truncation!r})",
+                stacklevel=3,
+            )
+        kept = [self._truncate(motion, truncation, generator) for motion in points]
+        longest = max(len(motion) for motion in kept)
+        windows = self.max_frames // self.patch_size if padding == "max_length" else num_windows(longest, self.patch_size)
+        values = np.zeros((len(kept), 3, windows * self.patch_size, points[0].shape[1]), dtype=np.float32)
+        for row, motion in zip(values, kept, strict=True):
+            row[:, : len(motion)] = np.moveaxis(motion, -1, 0)
+        data: dict[str, np.ndarray] = {"motion_values": values}
+        if self.return_attention_mask if return_attention_mask is None else return_attention_mask:
+            data["motion_attention_mask"] = np.stack([window_mask(len(m), windows, self.patch_size) for m in kept])
+        return BatchFeature(data, tensor_type=return_tensors)
+
+    def _truncate(self, motion: np.ndarray, truncation: str, generator: np.random.Generator | None) -> np.ndarray:
+        surplus = len(motion) - self.max_frames
+        if surplus <= 0:
+            return motion
+        if truncation == "start":
+            start = 0
+        elif truncation == "center":
+            start = surplus // 2
+        else:
+            start = int((generator or np.random.default_rng()).integers(surplus + 1))
+        return motion[start : start + self.max_frames]
+
+    def fit(
+        self,
+        motions: Iterable[Any],
+        skeleton: Any = None,
+        fps: Any = None,
+        per_skeleton: bool = True,
+        shared: bool | None = None,
+    ) -> "MotionPatchProcessor":
+        """Compute the statistics of the normalisation from motions; no labels are needed.
+
+        Args:
+            motions, skeleton, fps: As in `__call__`. Use training motions only: statistics over a test split are a leak.
+            per_skeleton: Compute an entry for each skeleton met, replacing its old one.
+            shared: Compute the entry `"shared"` over all these motions. `None`: only if there is none yet, so that adding a
+                target skeleton later leaves the training statistics as they were.
+
+        Returns:
+            The processor itself.
+
+        Raises:
+            ValueError: As in `__call__`; or if `normalization` is `None`, or nothing is asked for.
+        """
+        if self.normalization is None:
+            raise ValueError("fit computes the statistics of a normalization, but normalization is None")
+        shared = "shared" not in self.statistics if shared is None else shared
+        if not (per_skeleton or shared):
+            raise ValueError("fit has nothing to compute: per_skeleton is False and shared statistics exist or are off")
+        own: dict[Skeleton, _RunningMoments] = {}
+        pooled = _RunningMoments()
+        for motion in self.resolve(motions if isinstance(motions, (list, tuple)) else list(motions), skeleton, fps):
+            joints = self.to_joints(motion)
+            points = interpolate(joints, patch_matrix(motion.skeleton, self.patch_size, self.interpolation))
+            own.setdefault(motion.skeleton, _RunningMoments()).add(joints if self.normalization == "joints" else points)
+            pooled.add(points)
+        for found, moments in own.items():
+            self._remember(found)
+            if per_skeleton:
+                self.statistics[found.name] = moments.statistics()
+        if shared:
+            self.statistics["shared"] = pooled.statistics()
+        return self
+
+    def _remember(self, skeleton: Skeleton) -> None:
+        if skeleton.name not in list_skeletons() or get_skeleton(skeleton.name) != skeleton:
+            self.skeletons[skeleton.name] = skeleton.to_dict()
+
+
+class MotionTextProcessor(ProcessorMixin):
+    """A `MotionPatchProcessor` and a tokenizer in one; what `AutoProcessor` returns.
+
+    Args:
+        feature_extractor: The `MotionPatchProcessor`.
+        tokenizer: Any tokenizer of transformers.
+    """
+
+    def __init__(self, feature_extractor: MotionPatchProcessor, tokenizer: Any, **kwargs: Any) -> None:
+        super().__init__(feature_extractor, tokenizer, **kwargs)
+
+    def __call__(  # type: ignore[override]
+        self,
+        motions: Any = None,
+        text: str | list[str] | None = None,
+        skeleton: Any = None,
+        fps: Any = None,
+        return_tensors: str | None = None,
+        motion_padding: str | None = None,
+        **text_kwargs: Any,
+    ) -> BatchFeature:
+        """Inputs of `MotionPatchesModel` for motions, text, or both.
+
+        Args:
+            motions, skeleton, fps: As in `MotionPatchProcessor`.
+            text: A text or a list of texts, none of them empty.
+            return_tensors: `"pt"`, `"np"` or `None`.
+            motion_padding: `"max_length"` or `"longest"` for the motions; default is the motion processor's own setting.
+            text_kwargs: For the tokenizer. `padding` and `truncation` mean the text.
+
+        Returns:
+            `motion_values` and `motion_attention_mask` where motions are given, `input_ids` and `attention_mask` (B, L) where
+            text is given.
+
+        Raises:
+            ValueError: If neither is given, a text is empty, or a text is longer than the tokenizer's limit and `truncation`
+                was not asked for.
+        """
+        if motions is None and text is None:
+            raise ValueError("pass motions=…, text=…, or both")
+        data: dict[str, Any] = {}
+        if text is not None:
+            data.update(self._tokenize(text, return_tensors, text_kwargs))
+        elif text_kwargs:
+            raise ValueError(
+                f"unexpected arguments {sorted(text_kwargs)}: they are for the tokenizer, but text= was not given"
+            )
+        if motions is not None:
+            features = self.feature_extractor(motions, skeleton, fps, return_tensors=return_tensors, padding=motion_padding)
+            data.update(features)
+        return BatchFeature(data, tensor_type=return_tensors)
+
+    def _tokenize(self, text: str | list[str], return_tensors: str | None, text_kwargs: dict[str, Any]) -> dict[str, Any]:
+        texts = [text] if isinstance(text, str) else list(text)
+        if not texts:
+            raise ValueError("got an empty list of texts; pass at least one")
+        for index, item in enumerate(texts):
+            if not isinstance(item, str):
+                raise TypeError(f"text {index} is a {type(item).__name__}, expected str: {item!r}")
+            if not item.strip():
+                raise ValueError(f"text {index} is empty; a caption needs at least one word")
+        text_kwargs = {"return_token_type_ids": False, **text_kwargs}
+        limit = self.tokenizer.model_max_length
+        if not text_kwargs.get("truncation"):
+            lengths = [len(ids) for ids in self.tokenizer(texts, verbose=False)["input_ids"]]
+            too_long = sum(length > limit for length in lengths)
+            if too_long:
+                raise ValueError(
+                    f"{too_long} of {len(texts)} texts are longer than the tokenizer's limit of {limit} tokens (longest: "
+                    f"{max(lengths)}); shorten them, or pass truncation=True to cut them"
+                )
+        return dict(self.tokenizer(texts if return_tensors else text, return_tensors=return_tensors, **text_kwargs))
+
+
+class _RunningMoments:
+    """Mean and standard deviation over frames, one motion at a time, by the pairwise update of Chan et al. (1979)."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean: Any = 0.0
+        self.squares: Any = 0.0
+
+    def add(self, values: np.ndarray) -> None:
+        """Take in the frames of one motion: (T, K, 3)."""
+        count, mean = len(values), values.mean(axis=0)
+        delta = mean - self.mean
+        total = self.count + count
+        self.squares = self.squares + values.var(axis=0) * count + delta**2 * self.count * count / total
+        self.mean = self.mean + delta * count / total
+        self.count = total
+
+    def statistics(self) -> dict[str, Any]:
+        std = np.sqrt(self.squares / self.count)
+        return {"mean": self.mean.tolist(), "std": np.maximum(std, _MIN_STD).tolist()}
+
+
+def _read(motion: Any, index: int) -> tuple[np.ndarray, Any, Any, str | None]:
+    """Joints, and the skeleton, frame rate and unit that the motion itself states (or `None`)."""
+    skeleton = fps = unit = None
+    if isinstance(motion, (str, os.PathLike)):
+        motion = _read_file(motion)
+    if isinstance(motion, Mapping):
+        if "joints" not in motion:
+            raise ValueError(f"motion {index} is a dict with keys {sorted(motion)}; it needs 'joints', an array (T, J, 3)")
+        skeleton, fps = motion.get("skeleton"), motion.get("fps")
+        is_row = "num_frames" in motion
+        unit = motion.get("unit", "metres" if is_row else None)
+        if unit is not None and unit not in UNITS:
+            raise ValueError(f"motion {index} has unit {unit!r}; known: {', '.join(sorted(UNITS))}")
+        motion = _unflatten(motion, index) if is_row else motion["joints"]
+    elif hasattr(motion, "joints"):
+        motion, skeleton, fps = motion.joints, motion.skeleton, motion.fps
+    if hasattr(motion, "detach"):  # a torch tensor, wherever it lies
+        motion = motion.detach().cpu().numpy()
+    return _check_joints(motion, index), skeleton, fps, unit
+
+
+def _unflatten(row: Mapping[str, Any], index: int) -> np.ndarray:
+    """Joints (T, J, 3) of a data set row, which holds them flat beside `num_frames` and `num_joints`."""
+    joints = np.asarray(row["joints"])
+    shape = (int(row["num_frames"]), int(row["num_joints"]), 3)
+    if joints.size != np.prod(shape):
+        raise ValueError(f"motion {index} holds {joints.size} values, but num_frames and num_joints say {shape}")
+    return joints.reshape(shape)
+
+
+def _read_file(path: Any) -> Any:
+    try:
+        readers = importlib.import_module("motionpatches.processing.readers")
+    except ImportError as error:
+        raise ImportError(
+            f"reading the file {path} needs the package: pip install motionpatches (arrays need nothing)"
+        ) from error
+    return readers.read_motion(path)
+
+
+def _check_joints(motion: Any, index: int) -> np.ndarray:
+    try:
+        joints = np.asarray(motion, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"motion {index} is a {type(motion).__name__}; expected an array (T, J, 3), a file path, a Motion, or a dict with "
+            "'joints'"
+        ) from error
+    if joints.ndim != 3 or joints.shape[-1] != 3:
+        hint = "; pass a batch as a list of motions" if joints.ndim == 4 else ""
+        raise ValueError(f"motion {index} has shape {joints.shape}; expected (frames, joints, 3){hint}")
+    if joints.shape[1] == 0:
+        raise ValueError(f"motion {index} has shape {joints.shape}: no joints")
+    if len(joints) < 2:
+        raise ValueError(f"motion {index} has {len(joints)} frames; a motion needs at least two")
+    bad = ~np.isfinite(joints)
+    if bad.any():
+        frame, joint, _ = np.argwhere(bad)[0]
+        raise ValueError(
+            f"motion {index} has {int(bad.sum())} values that are NaN or infinite, the first at frame {frame}, joint {joint}; "
+            "fill the gaps or leave those frames out first"
+        )
+    return joints
+
+
+def _settle_fps(said: Any, given: Any, index: int) -> float | None:
+    if said is not None and given is not None and float(said) != float(given):
+        raise ValueError(f"motion {index} says {said} frames per second, but the call says fps={given}; drop one of the two")
+    rate = given if said is None else said
+    if rate is None:
+        return None
+    rate = float(rate)
+    if not np.isfinite(rate) or rate <= 0:
+        raise ValueError(f"motion {index}: fps must be a positive number of frames per second, got {rate}")
+    return rate
+
+
+def _one_per_motion(name: str, value: Any, num_motions: int) -> list[Any]:
+    if not isinstance(value, (list, tuple)):
+        return [value] * num_motions
+    if len(value) != num_motions:
+        raise ValueError(f"got {num_motions} motions but {len(value)} values of {name}=; pass one, or one for each motion")
+    return list(value)
+
+
+def _check_choice(option: str, value: Any, choices: tuple[Any, ...]) -> Any:
+    if value not in choices:
+        raise ValueError(f"{option}={value!r} is unknown; choose one of {', '.join(map(repr, choices))}")
+    return value
+
+
+def _as_statistics(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    missing = {"mean", "std"} - set(entry)
+    if missing:
+        raise ValueError(f"statistics of {name!r} lack {sorted(missing)}; each entry holds 'mean' and 'std'")
+    mean, std = np.asarray(entry["mean"], dtype=np.float64), np.asarray(entry["std"], dtype=np.float64)
+    if mean.ndim != 2 or mean.shape[1] != 3 or mean.shape != std.shape or not (std > 0).all():
+        raise ValueError(
+            f"statistics of {name!r} have mean {mean.shape} and std {std.shape}; expected two arrays (K, 3) of one shape, all "
+            "standard deviations above 0"
+        )
+    return {"mean": mean.tolist(), "std": std.tolist()}
+
+
+MotionPatchProcessor.register_for_auto_class("AutoFeatureExtractor")
+MotionTextProcessor.register_for_auto_class("AutoProcessor")
