@@ -255,8 +255,10 @@ class MotionPatchProcessor(FeatureExtractionMixin):
             return interpolate(normalize(joints, mean, std), matrix).astype(np.float32)
         return normalize(interpolate(joints, matrix), mean, std).astype(np.float32)
 
-    def statistics_for(self, skeleton: str | Skeleton) -> str | None:
+    def statistics_for(self, skeleton: str | Skeleton, warn: bool = True) -> str | None:
         """Which entry of `statistics` a skeleton is normalised with: its own name, `"shared"`, or `None` for none at all.
+
+        With `warn`, taking the shared entry in place of a missing own one is said in a warning.
 
         Raises:
             ValueError: If the processor normalises but has neither.
@@ -267,6 +269,8 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         if name in self.statistics:
             return name
         if "shared" in self.statistics:
+            if not warn:
+                return "shared"
             warnings.warn(
                 f"no statistics for skeleton {name!r} (have: {', '.join(sorted(self.statistics))}): using the shared ones; "
                 "processor.fit(motions) on motions of that skeleton, which needs no labels, gives it its own",

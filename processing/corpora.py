@@ -1,0 +1,83 @@
+"""Motion data sets on disk → one `datasets.DatasetDict` with the columns that training and evaluation read."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from datasets import Dataset, DatasetDict, concatenate_datasets, load_dataset, load_from_disk
+
+
+SPLITS = ("train", "validation", "test")
+REQUIRED_COLUMNS = ("id", "joints", "num_frames", "num_joints", "skeleton", "fps", "captions")
+_OPTIONAL_COLUMNS = ("label", "style", "mirrored", "persons", "unit", "dataset")
+
+
+def load_motions(path: str | Path, names: Sequence[str] | None = None) -> DatasetDict:
+    """Load motions with captions from a folder.
+
+    Three layouts are known: what `DatasetDict.save_to_disk` wrote; `train.parquet`, `validation.parquet`, `test.parquet` in the
+    folder; or several such folders side by side, which become one data set with a column `dataset`. Joints are flat lists in the
+    order frame, joint, xyz: metres where they are floats, millimetres where they are integers.
+
+    Args:
+        path: The folder.
+        names: For folders side by side, which of them to take; default all that hold motions.
+
+    Returns:
+        Splits with the columns `id`, `joints`, `num_frames`, `num_joints`, `skeleton`, `fps`, `captions`, `unit`, `dataset`, and
+        `label` and `style` where the source has them (a column `action` is read as `label`).
+
+    Raises:
+        FileNotFoundError: If there is no such folder, or no motions in it.
+        ValueError: If a name is unknown or a column is missing.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise FileNotFoundError(
+            f"no folder {str(path)!r}; expected a folder of motion data (see load_motions for its layouts)"
+        )
+    if (path / "dataset_dict.json").exists():
+        return DatasetDict({split: _standardize(rows, path.name) for split, rows in load_from_disk(path).items()})
+    folders = {path.name: path} if _split_files(path) else _motion_folders(path)
+    if not folders:
+        raise FileNotFoundError(
+            f"{str(path)!r} holds no motions: expected {SPLITS[0]}.parquet …, folders with those, or a saved DatasetDict"
+        )
+    if names is not None:
+        unknown = sorted(set(names) - set(folders))
+        if unknown:
+            raise ValueError(f"{str(path)!r} has no data sets {unknown}; it has {sorted(folders)}")
+        folders = {name: folders[name] for name in names}
+    parts = [_load_folder(folder, name) for name, folder in folders.items()]
+    splits = [split for split in SPLITS if any(split in part for part in parts)]
+    return DatasetDict({split: _concatenate([part[split] for part in parts if split in part]) for split in splits})
+
+
+def _split_files(folder: Path) -> dict[str, str]:
+    return {split: str(folder / f"{split}.parquet") for split in SPLITS if (folder / f"{split}.parquet").exists()}
+
+
+def _motion_folders(path: Path) -> dict[str, Path]:
+    return {folder.name: folder for folder in sorted(path.iterdir()) if folder.is_dir() and _split_files(folder)}
+
+
+def _load_folder(folder: Path, name: str) -> DatasetDict:
+    splits = load_dataset("parquet", data_files=_split_files(folder))
+    return DatasetDict({split: _standardize(rows, name) for split, rows in splits.items()})
+
+
+def _standardize(rows: Dataset, name: str) -> Dataset:
+    if "label" not in rows.column_names and "action" in rows.column_names:
+        rows = rows.rename_column("action", "label")
+    missing = [column for column in REQUIRED_COLUMNS if column not in rows.column_names]
+    if missing:
+        raise ValueError(f"data set {name!r} lacks the columns {missing}; it has {rows.column_names}")
+    if "unit" not in rows.column_names:
+        is_integer = rows.features["joints"].feature.dtype.startswith("int")
+        rows = rows.add_column("unit", ["millimetres" if is_integer else "metres"] * len(rows))
+    if "dataset" not in rows.column_names:
+        rows = rows.add_column("dataset", [name] * len(rows))
+    return rows.select_columns([c for c in (*REQUIRED_COLUMNS, *_OPTIONAL_COLUMNS) if c in rows.column_names])
+
+
+def _concatenate(parts: list[Dataset]) -> Dataset:
+    return parts[0] if len(parts) == 1 else concatenate_datasets(parts)

@@ -1,0 +1,137 @@
+"""From a recipe and training rows to a processor and a model."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import AutoConfig, AutoModel, AutoTokenizer, DistilBertConfig, PreTrainedTokenizerFast
+
+from ..configuration_motionpatches import MotionPatchesConfig, motion_vit_config
+from ..modeling_motionpatches import MotionPatchesModel
+from ..processing.processing_motionpatches import MotionPatchProcessor, MotionTextProcessor
+from .recipe import ModelArguments, ProcessorArguments, Recipe
+
+
+_SPECIAL_TOKENS = {
+    "pad_token": "[PAD]",
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+}
+_MAX_TOKENS = 64
+
+
+def build_processor(recipe: Recipe, rows: Dataset) -> MotionTextProcessor:
+    """The processor of a recipe, its statistics fitted on training rows, its tokenizer loaded or trained on their captions."""
+    if recipe.model.text_name:
+        tokenizer = AutoTokenizer.from_pretrained(recipe.model.text_name)
+    else:
+        tokenizer = train_tokenizer((text for texts in rows["captions"] for text in texts), recipe.model.vocab_size)
+    motion_processor = build_motion_processor(recipe.processor)
+    fit_processor(motion_processor, rows, recipe.processor.per_skeleton_statistics)
+    return MotionTextProcessor(motion_processor, tokenizer)
+
+
+def build_motion_processor(arguments: ProcessorArguments) -> MotionPatchProcessor:
+    """An unfitted `MotionPatchProcessor`."""
+    return MotionPatchProcessor(
+        patch_size=arguments.patch_size,
+        max_frames=arguments.max_frames,
+        fps=arguments.fps,
+        interpolation=arguments.interpolation,
+        normalization=None if arguments.normalization == "none" else arguments.normalization,
+        canonicalize=arguments.canonicalize,
+        body_scale=arguments.body_scale,
+        root=arguments.root,
+        padding=arguments.padding,
+        return_attention_mask=arguments.window_mask,
+    )
+
+
+def fit_processor(processor: MotionPatchProcessor, rows: Dataset, per_skeleton: bool = True, only_new: bool = False) -> None:
+    """Fit normalisation statistics on training rows; with `only_new`, for skeletons without an entry alone."""
+    if processor.normalization is None:
+        return
+    if only_new:
+        known = set(processor.statistics)
+        new = [index for index, skeleton in enumerate(rows["skeleton"]) if skeleton not in known]
+        if not new or not per_skeleton:
+            return
+        rows = rows.select(new)
+    processor.fit(list(rows.with_format("numpy")), per_skeleton=per_skeleton)
+
+
+def train_tokenizer(captions: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """A lower-case WordPiece tokenizer in the manner of BERT, trained on captions."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token=_SPECIAL_TOKENS["unk_token"]))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = list(_SPECIAL_TOKENS.values())
+    tokenizer.train_from_iterable(captions, trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=special))
+    cls, sep = _SPECIAL_TOKENS["cls_token"], _SPECIAL_TOKENS["sep_token"]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{cls} $A {sep}",
+        special_tokens=[(cls, tokenizer.token_to_id(cls)), (sep, tokenizer.token_to_id(sep))],
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=_MAX_TOKENS, **_SPECIAL_TOKENS)
+
+
+def build_model(recipe: Recipe, processor: MotionTextProcessor) -> MotionPatchesModel:
+    """The model of a recipe, its towers pretrained where the recipe names weights and new elsewhere."""
+    arguments = recipe.model
+    fields: dict[str, Any] = {
+        "projection_dim": arguments.projection_dim,
+        "projection_dropout": arguments.projection_dropout,
+        "motion_pooling": arguments.motion_pooling,
+        "text_pooling": arguments.text_pooling,
+        "loss": arguments.loss,
+        "logit_scale_init_value": float(np.log(1 / arguments.temperature)),
+        "learn_logit_scale": arguments.learn_logit_scale,
+    }
+    if arguments.motion_name and arguments.text_name:
+        return MotionPatchesModel.from_motion_text_pretrained(
+            arguments.motion_name, arguments.text_name, max_frames=recipe.processor.max_frames, **fields
+        )
+    if arguments.motion_name:
+        raise ValueError(
+            "a recipe with motion_name needs text_name too: a pretrained ViT is paired with a pretrained text model"
+        )
+    depth = {} if arguments.motion_depth is None else {"num_hidden_layers": arguments.motion_depth}
+    motion_config = motion_vit_config(
+        arguments.motion_size, recipe.processor.patch_size, recipe.processor.max_frames, **depth
+    )
+    text_config = (
+        AutoConfig.from_pretrained(arguments.text_name)
+        if arguments.text_name
+        else _small_text_config(arguments, processor.tokenizer)
+    )
+    model = MotionPatchesModel(MotionPatchesConfig(motion_config=motion_config, text_config=text_config, **fields))
+    if arguments.text_name:
+        pretrained = AutoModel.from_pretrained(arguments.text_name)
+        state = {key: value for key, value in pretrained.state_dict().items() if not key.startswith("pooler.")}
+        model.text_model.load_state_dict(state)
+    return model
+
+
+def _small_text_config(arguments: ModelArguments, tokenizer: Any) -> DistilBertConfig:
+    return DistilBertConfig(
+        vocab_size=len(tokenizer),
+        dim=arguments.text_width,
+        hidden_dim=4 * arguments.text_width,
+        n_layers=arguments.text_depth,
+        n_heads=max(1, arguments.text_width // 32),
+        max_position_embeddings=_MAX_TOKENS,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+
+def check_fields(rows: Dataset, names: Sequence[str] | None) -> None:
+    """Raise a `ValueError` if data sets are named that the rows do not have."""
+    if names:
+        known = set(rows["dataset"])
+        unknown = sorted(set(names) - known)
+        if unknown:
+            raise ValueError(f"unknown data sets {unknown}; the data has {sorted(known)}")

@@ -1,0 +1,131 @@
+"""Batches of (motion, caption) pairs."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch.utils.data import DataLoader, Sampler
+from transformers import BatchFeature
+
+from ..processing.processing_motionpatches import MotionTextProcessor
+
+
+class MotionTextDataset(torch.utils.data.Dataset):
+    """Patches and one caption of a row. An item is asked for by (row, caption number, random seed).
+
+    Args:
+        rows: A data set with the columns of `processing.corpora.load_motions`.
+        processor: Makes the patches.
+    """
+
+    def __init__(self, rows: Dataset, processor: MotionTextProcessor) -> None:
+        self.rows = rows.with_format("numpy")
+        self.captions: list[list[str]] = rows["captions"][:]
+        self.motion_processor = processor.feature_extractor
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def __getitem__(self, key: tuple[int, int, int]) -> dict[str, Any]:
+        row, caption, seed = key
+        motion = self.motion_processor.resolve([self.rows[int(row)]])[0]
+        return {"points": self.motion_processor.to_points(motion), "caption": self.captions[row][caption], "seed": seed}
+
+
+class Collator:
+    """Pads a batch and tokenizes its captions. Motions that are too long are cropped at random, from the items' own seeds."""
+
+    def __init__(self, processor: MotionTextProcessor) -> None:
+        self.processor = processor
+
+    def __call__(self, items: list[dict[str, Any]]) -> BatchFeature:
+        generator = np.random.default_rng([item["seed"] for item in items])
+        batch = self.processor.feature_extractor.pad(
+            [item["points"] for item in items], return_tensors="pt", truncation="random", generator=generator
+        )
+        batch.update(tokenize(self.processor, [item["caption"] for item in items]))
+        return batch
+
+
+def tokenize(processor: MotionTextProcessor, captions: Sequence[str]) -> BatchFeature:
+    """Token ids of captions, padded to the longest; cut at the tokenizer's limit (see `count_long_captions`)."""
+    return processor(text=list(captions), return_tensors="pt", padding=True, truncation=True)
+
+
+def count_long_captions(processor: MotionTextProcessor, captions: Sequence[str]) -> int:
+    """How many captions the tokenizer's limit cuts."""
+    limit = processor.tokenizer.model_max_length
+    return sum(len(ids) > limit for ids in processor.tokenizer(list(captions), verbose=False)["input_ids"])
+
+
+class PairBatchSampler(Sampler[list[tuple[int, int, int]]]):
+    """Shuffled batches of (row, caption number, random seed), a new caption drawn for each row in each epoch.
+
+    Equal captions in one batch are false negatives of the contrastive loss; with `unique_captions` a row whose caption is already
+    in the batch waits for a later one. The order depends on seed and epoch alone, so a resumed run sees the same batches.
+
+    Args:
+        captions: The captions of each row.
+        batch_size: Pairs in a batch; the last ones may be smaller, but hold at least two.
+        seed: Seed of shuffling, caption choice and augmentation.
+        unique_captions: Keep equal captions apart.
+
+    Raises:
+        ValueError: If there are fewer than two rows, or a row has no caption.
+    """
+
+    def __init__(
+        self, captions: Sequence[Sequence[str]], batch_size: int, seed: int = 0, unique_captions: bool = True
+    ) -> None:
+        if len(captions) < 2 or batch_size < 2:
+            raise ValueError(
+                f"contrastive training needs at least two pairs; got {len(captions)} rows, batch_size={batch_size}"
+            )
+        empty = [row for row, texts in enumerate(captions) if not len(texts)]
+        if empty:
+            raise ValueError(f"{len(empty)} of {len(captions)} rows have no caption, the first is row {empty[0]}")
+        self.captions = captions
+        self.batch_size = batch_size
+        self.seed = seed
+        self.unique_captions = unique_captions
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """The next pass over the data is that of `epoch`."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
+        return iter(self._batches())
+
+    def __len__(self) -> int:
+        return len(self._batches())
+
+    def _batches(self) -> list[list[tuple[int, int, int]]]:
+        generator = np.random.default_rng([self.seed, self.epoch])
+        chosen = [int(generator.integers(len(texts))) for texts in self.captions]
+        seeds = generator.integers(2**31, size=len(chosen))
+        waiting = generator.permutation(len(chosen)).tolist()
+        batches = []
+        while waiting:
+            batch, taken, later = [], set(), []
+            for row in waiting:
+                caption = self.captions[row][chosen[row]]
+                if len(batch) == self.batch_size or (self.unique_captions and caption in taken):
+                    later.append(row)
+                    continue
+                taken.add(caption)
+                batch.append((row, chosen[row], int(seeds[row])))
+            waiting = later
+            batches.append(batch)
+        return [batch for batch in batches if len(batch) > 1]
+
+
+def make_loader(
+    rows: Dataset, processor: MotionTextProcessor, batch_size: int, seed: int, unique_captions: bool, num_workers: int = 0
+) -> DataLoader:
+    """A loader over training pairs; call `loader.batch_sampler.set_epoch` before each pass."""
+    dataset = MotionTextDataset(rows, processor)
+    sampler = PairBatchSampler(dataset.captions, batch_size, seed, unique_captions)
+    return DataLoader(dataset, batch_sampler=sampler, collate_fn=Collator(processor), num_workers=num_workers)

@@ -1,0 +1,53 @@
+"""Results files: what was measured, with what, and by which versions."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+_PACKAGES = ("motionpatches", "torch", "transformers", "datasets", "accelerate", "numpy", "scipy")
+
+
+def environment() -> dict[str, Any]:
+    """Versions, device and, in a git checkout, the commit."""
+    return {
+        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {os.cpu_count()} cores",
+        "commit": _commit(),
+    }
+
+
+def command_line() -> str:
+    """The command as typed, with paths cut to their last part: a results file is no place for a machine's folders."""
+    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    return " ".join(Path(word).name if os.sep in word and "=" not in word else word for word in words)
+
+
+def _commit() -> str | None:
+    here = Path(__file__).resolve().parent
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None  # an installed package, or no git
+    return found.stdout.strip()
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write atomically: the old file stays whole until the new one is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path)
