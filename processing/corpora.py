@@ -1,9 +1,14 @@
 """Motion data sets on disk → one `datasets.DatasetDict` with the columns that training and evaluation read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from datasets import Dataset, DatasetDict, concatenate_datasets, load_dataset, load_from_disk
+
+from .canonical import to_metres
+from .skeletons import get_skeleton
 
 
 SPLITS = ("train", "validation", "test")
@@ -81,3 +86,30 @@ def _standardize(rows: Dataset, name: str) -> Dataset:
 
 def _concatenate(parts: list[Dataset]) -> Dataset:
     return parts[0] if len(parts) == 1 else concatenate_datasets(parts)
+
+
+def to_dataset(motions: Sequence[Mapping[str, Any]], name: str) -> Dataset:
+    """Motions in memory → rows as `load_motions` gives them, joints in metres.
+
+    Args:
+        motions: Dicts as `make_motions` returns them: `id`, `joints` (T, J, 3) in the unit of the skeleton, `skeleton`, `fps`,
+            `captions`, and optionally `label`.
+        name: Value of the column `dataset`.
+    """
+    rows: list[dict[str, Any]] = []
+    for motion in motions:
+        joints = to_metres(np.asarray(motion["joints"]), get_skeleton(motion["skeleton"]))
+        row = {
+            "id": motion["id"],
+            "joints": joints.astype(np.float32).reshape(-1),
+            "num_frames": joints.shape[0],
+            "num_joints": joints.shape[1],
+            "skeleton": motion["skeleton"],
+            "fps": float(motion["fps"]),
+            "captions": list(motion["captions"]),
+            "label": motion.get("label"),
+            "unit": "metres",
+            "dataset": name,
+        }
+        rows.append(row)
+    return Dataset.from_list(rows)

@@ -1,0 +1,81 @@
+"""Tiny models and motions, built once a test run."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import DistilBertConfig
+
+import motionpatches
+from motionpatches import MotionPatchesConfig, MotionPatchesModel, MotionPatchProcessor, MotionTextProcessor, motion_vit_config
+from motionpatches.training.builder import train_tokenizer
+
+
+CAPTIONS = ["a person walks forward", "someone jumps twice", "the figure waves the left hand", "a person sits down slowly"]
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real motion that MOTIONPATCHES_DATA names."""
+    folder = os.environ.get("MOTIONPATCHES_DATA")
+    if not folder:
+        pytest.skip("MOTIONPATCHES_DATA is not set: it names a folder of real motion with captions")
+    return Path(folder)
+
+
+def swinging_motion(skeleton="smpl22", num_frames=40, seed=0):
+    """A rest pose that drifts and swings smoothly: shape (num_frames, J, 3), in the skeleton's unit."""
+    rng = np.random.default_rng(seed)
+    found = motionpatches.get_skeleton(skeleton)
+    phase = np.linspace(0, 4 * np.pi, num_frames)[:, None, None] + rng.uniform(0, 6, (1, found.num_joints, 3))
+    drift = np.linspace(0, 1, num_frames)[:, None, None] * rng.normal(size=3) * [1, 0, 1]
+    joints = found.rest_pose + 0.05 * np.sin(phase) + drift
+    return joints * (1000 if found.unit == "millimetres" else 1)
+
+
+@pytest.fixture(scope="session")
+def motions():
+    return [
+        {"joints": swinging_motion("smpl22", 40, 0), "skeleton": "smpl22", "fps": 20},
+        {"joints": swinging_motion("cmu31", 70, 1), "skeleton": "cmu31", "fps": 20},
+        {"joints": swinging_motion("kinect20", 25, 2), "skeleton": "kinect20", "fps": 20},
+        {"joints": swinging_motion("kit21", 100, 3), "skeleton": "kit21", "fps": 20},
+    ]
+
+
+@pytest.fixture(scope="session")
+def captions():
+    return list(CAPTIONS)
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    return train_tokenizer(CAPTIONS * 20, vocab_size=200)
+
+
+@pytest.fixture
+def motion_processor(motions):
+    return MotionPatchProcessor(patch_size=8, max_frames=64, padding="longest").fit([m for m in motions if len(m["joints"]) < 70])
+
+
+@pytest.fixture
+def processor(motion_processor, tokenizer):
+    return MotionTextProcessor(motion_processor, tokenizer)
+
+
+def tiny_config(tokenizer, **kwargs):
+    motion_config = motion_vit_config(
+        "tiny", patch_size=8, max_frames=64, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64
+    )
+    text_config = DistilBertConfig(
+        vocab_size=len(tokenizer), dim=32, hidden_dim=64, n_layers=2, n_heads=2, max_position_embeddings=64, pad_token_id=0
+    )
+    return MotionPatchesConfig(motion_config=motion_config, text_config=text_config, projection_dim=16, **kwargs)
+
+
+@pytest.fixture
+def model(tokenizer):
+    torch.manual_seed(0)
+    return MotionPatchesModel(tiny_config(tokenizer)).eval()

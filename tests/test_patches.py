@@ -1,0 +1,67 @@
+"""Interpolation and windows, checked by hand and against torch's own image resizing."""
+
+import numpy as np
+import pytest
+import torch
+
+from motionpatches import get_skeleton, list_skeletons
+from motionpatches.processing.patches import interpolate, normalize, num_windows, patch_matrix, sample_positions, window_mask
+from motionpatches.processing.skeletons import PARTS
+
+
+SMPL = get_skeleton("smpl22")
+
+
+def test_half_pixel_positions_by_hand():
+    # n=2 joints, N=4 points: (i + 0.5) * 2 / 4 - 0.5 = -0.25, 0.25, 0.75, 1.25, clamped to [0, 1]
+    np.testing.assert_allclose(sample_positions(2, 4, "half_pixel"), [0, 0.25, 0.75, 1])
+
+
+def test_align_corners_positions_by_hand():
+    np.testing.assert_allclose(sample_positions(3, 5, "align_corners"), [0, 0.5, 1, 1.5, 2])
+
+
+def test_arc_length_positions_by_hand():
+    # bones of 1 m and 3 m: half of the way is 2 m, one third into the second bone
+    np.testing.assert_allclose(sample_positions(3, 3, "arc_length", np.array([0.0, 1.0, 4.0])), [0, 4 / 3, 2])
+
+
+def test_unknown_interpolation_lists_the_known_ones():
+    with pytest.raises(ValueError, match="unknown interpolation 'cubic'; known: half_pixel"):
+        sample_positions(3, 5, "cubic")
+
+
+@pytest.mark.parametrize("name", list_skeletons())
+@pytest.mark.parametrize(("method", "align_corners"), [("half_pixel", False), ("align_corners", True)])
+@pytest.mark.parametrize("patch_size", [8, 16, 32])
+def test_matrix_resizes_each_chain_as_torch_resizes_an_image(name, method, align_corners, patch_size):
+    skeleton = get_skeleton(name)
+    joints = np.random.default_rng(0).normal(size=(6, skeleton.num_joints, 3))
+    points = interpolate(joints, patch_matrix(skeleton, patch_size, method))
+    assert points.shape == (6, 5 * patch_size, 3)
+    for column, part in enumerate(PARTS):
+        chain = torch.tensor(joints[:, list(skeleton.chains[part])]).permute(0, 2, 1)  # (T, 3, n)
+        expected = torch.nn.functional.interpolate(chain, size=patch_size, mode="linear", align_corners=align_corners)
+        mine = points[:, column * patch_size : (column + 1) * patch_size]
+        np.testing.assert_allclose(mine, expected.permute(0, 2, 1).numpy(), atol=1e-12)
+
+
+def test_arc_length_points_are_evenly_spaced_on_the_rest_pose():
+    points = interpolate(SMPL.rest_pose[None], patch_matrix(SMPL, 64, "arc_length"))[0]
+    leg = points[:64]
+    steps = np.linalg.norm(np.diff(leg, axis=0), axis=-1)
+    assert steps.std() / steps.mean() < 0.1  # corners of the chain cut a little
+
+
+def test_normalizing_joints_and_interpolating_commute_only_for_equal_statistics():
+    joints = np.random.default_rng(0).normal(size=(4, 22, 3))
+    matrix = patch_matrix(SMPL, 16)
+    mean, std = np.full((22, 3), 0.3), np.full((22, 3), 2.0)
+    before = interpolate(normalize(joints, mean, std), matrix)
+    after = normalize(interpolate(joints, matrix), np.full((80, 3), 0.3), np.full((80, 3), 2.0))
+    np.testing.assert_allclose(before, after)
+
+
+def test_windows_by_hand():
+    assert [num_windows(frames, 16) for frames in (1, 16, 17, 224)] == [1, 1, 2, 14]
+    np.testing.assert_array_equal(window_mask(17, 4, 16), [1, 1, 0, 0])

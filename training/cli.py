@@ -1,0 +1,258 @@
+"""The console command `motionpatches`. Imports that take seconds stand inside the commands, so that `--help` is quick."""
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+
+app = typer.Typer(
+    help="3D human motion and language in one space: train, evaluate, classify, retrieve, embed.\n\n"
+    "New here? `motionpatches quickstart` makes motions, trains a small model on them and shows what it can do.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+)
+console = Console()
+_errors = Console(stderr=True)
+_SHOWN = (ValueError, TypeError, OSError, ImportError, FloatingPointError)
+
+Checkpoint = Annotated[str, typer.Argument(help="Folder or Hub id of a trained model.")]
+Data = Annotated[Path, typer.Option("--data", help="Folder of motion data, or of motion files (.bvh, .npy, .npz).")]
+Skeleton = Annotated[str | None, typer.Option(help="Skeleton of files that do not say theirs, e.g. smpl22.")]
+Fps = Annotated[float | None, typer.Option(help="Frames per second of files that do not say theirs.")]
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Register a command whose foreseeable errors are one line for a person; MOTIONPATCHES_TRACEBACK=1 shows them whole."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> None:
+        try:
+            function(*args, **kwargs)
+        except KeyboardInterrupt:
+            _errors.print("interrupted; what was saved before is whole")
+            raise typer.Exit(130) from None
+        except _SHOWN as error:
+            if os.environ.get("MOTIONPATCHES_TRACEBACK"):
+                raise
+            _errors.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True, markup=True)
+            raise typer.Exit(1) from None
+
+    app.command()(wrapper)
+    return wrapper
+
+
+@command
+def quickstart(
+    output: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("quickstart"),
+    seed: Annotated[int, typer.Option(help="Seed of data and training.")] = 0,
+) -> None:
+    """Make motions, train a small model on them, evaluate it, classify and retrieve with it. No download, a few minutes."""
+    from .quickstart import run_quickstart
+
+    run_quickstart(output, seed, console)
+
+
+@command
+def train(
+    recipe: Annotated[str, typer.Option(help="Name of a recipe of the package, or path of your own YAML file.")],
+    data: Annotated[Path, typer.Option(help="Folder of motion data with splits train and validation.")],
+    output: Annotated[Path, typer.Option(help="Folder of the run: last/, best/, state/, results.json.")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Replace a field of the recipe: --set epochs=10. Repeatable.")
+    ] = None,
+    init_from: Annotated[str | None, typer.Option(help="Start from this checkpoint (fine-tune it on your data).")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")] = False,
+) -> None:
+    """Train a model by a recipe."""
+    from ..processing.corpora import load_motions
+    from .loop import train as run_training
+    from .recipe import load_recipe
+
+    loaded = load_recipe(recipe, overrides or [])
+    rows = load_motions(data, loaded.run.datasets)
+    results = run_training(loaded, rows, output, init_from=init_from, resume=resume)
+    console.print(f"best epoch {results['best_epoch']} of {results['epochs']}: {output / 'best'}", highlight=False)
+
+
+@command
+def evaluate(
+    checkpoint: Checkpoint,
+    data: Annotated[Path, typer.Option(help="Folder of motion data.")],
+    split: Annotated[str, typer.Option(help="Which split to evaluate on.")] = "test",
+    datasets: Annotated[list[str] | None, typer.Option(help="Which folders of the data to take; default all. Repeatable.")] = None,
+    hypothesis_template: Annotated[str, typer.Option(help="Text into which a label is put.")] = "A person {}.",
+    output: Annotated[Path | None, typer.Option(help="Write the results to this JSON file.")] = None,
+) -> None:
+    """Measure retrieval in both directions, and zero-shot classification where the data has labels."""
+    from ..processing.corpora import load_motions
+    from .evaluation import evaluate as judge
+    from .inference import load_checkpoint
+    from .loop import describe_data
+    from .results import command_line, environment, write_json
+
+    model, processor = load_checkpoint(checkpoint)
+    splits = load_motions(data, datasets)
+    if split not in splits:
+        raise ValueError(f"{data} has no split {split!r}; it has {', '.join(splits)}")
+    results = judge(model, processor, splits[split], hypothesis_template, progress=True)
+    print_results(results, console)
+    if output is not None:
+        facts = {"task": "evaluate", "command": command_line(), "data": describe_data(splits[split]), "split": split}
+        training = read_training_facts(checkpoint)
+        write_json(output, {**facts, "training": training, "results": results, **environment()})
+        console.print(f"written to {output}", highlight=False)
+
+
+def read_training_facts(checkpoint: str) -> dict[str, Any] | None:
+    """Recipe, seed and epochs of the run that a checkpoint folder belongs to, or `None`."""
+    import json
+
+    file = Path(checkpoint).parent / "results.json"
+    if not file.exists():
+        return None
+    content = json.loads(file.read_text(encoding="utf-8"))
+    if content.get("task") != "train":
+        return None
+    recipe = {key: Path(value).name if key == "text_name" and value else value for key, value in content["recipe"].items()}
+    return {"recipe": recipe, **{key: content[key] for key in ("seed", "epochs", "best_epoch", "data")}}
+
+
+def print_results(results: dict[str, Any], console: Console) -> None:
+    """One table of retrieval, each row beside its chance level, and one of zero-shot classification."""
+    columns = ("R@1", "R@2", "R@3", "R@5", "R@10", "MedR")
+    table = Table("gallery", "size", "captions", "protocol", "direction", *columns, title="Retrieval (recalls in %)")
+    for name, result in results.items():
+        for protocol, directions in result["retrieval"].items():
+            scored = [("text→motion", directions["t2m"]), ("motion→text", directions["m2t"])]
+            for direction, values in [*scored, ("chance", result["chance"][protocol]["t2m"])]:
+                numbers = [f"{values[column]:.1f}" for column in columns]
+                size = (name, str(result["num"]), str(result["distinct_captions"]))
+                table.add_row(*size, protocol, direction, *numbers, style="dim" if direction == "chance" else None)
+    console.print(table)
+    zero_shot = {name: result["zero_shot"] for name, result in results.items() if "zero_shot" in result}
+    if zero_shot:
+        table = Table("gallery", "motions", "classes", "top-1", "top-5", "mean per class", "chance", title="Zero-shot (%)")
+        for name, values in zero_shot.items():
+            numbers = [f"{values[key]:.1f}" for key in ("top1", "top5", "macro_top1")]
+            table.add_row(name, str(values["num"]), str(values["num_classes"]), *numbers, f"{values['chance']['top1']:.1f}")
+        console.print(table)
+
+
+@command
+def classify(
+    checkpoint: Checkpoint,
+    motions: Annotated[list[Path], typer.Argument(help="Motion files (.bvh, .npy, .npz).")],
+    labels: Annotated[list[str], typer.Option("--label", help="A label, e.g. walks. Repeat for each.")],
+    hypothesis_template: Annotated[str, typer.Option(help="Text into which a label is put.")] = "A person {}.",
+    multi_label: Annotated[bool, typer.Option("--multi-label", help="Score each label on its own.")] = False,
+    skeleton: Skeleton = None,
+    fps: Fps = None,
+) -> None:
+    """Name what a person does, among labels of your choice, without training."""
+    from ..pipeline_zero_shot_motion_classification import TASK, ZeroShotMotionClassificationPipeline
+    from .inference import load_checkpoint
+
+    model, processor = load_checkpoint(checkpoint)
+    pipe = ZeroShotMotionClassificationPipeline(model=model, processor=processor, task=TASK, device=model.device)
+    for file in motions:
+        scores = pipe(
+            str(file),
+            candidate_labels=labels,
+            hypothesis_template=hypothesis_template,
+            multi_label=multi_label,
+            skeleton=skeleton,
+            fps=fps,
+        )
+        table = Table("score", "label", title=str(file))
+        for entry in scores:
+            table.add_row(f"{entry['score']:.3f}", entry["label"])
+        console.print(table)
+
+
+@command
+def retrieve(
+    checkpoint: Checkpoint,
+    data: Data,
+    query: Annotated[list[str] | None, typer.Option(help="Find motions by this text. Repeatable.")] = None,
+    motion: Annotated[list[Path] | None, typer.Option(help="Find captions by this motion file. Repeatable.")] = None,
+    top: Annotated[int, typer.Option(help="How many hits to show.", min=1)] = 3,
+    split: Annotated[str, typer.Option(help="Which split of the data to search.")] = "test",
+    picture: Annotated[Path | None, typer.Option(help="Draw the motions found into this PNG.")] = None,
+) -> None:
+    """Search motions with a sentence (--query), or captions with a motion (--motion)."""
+    from .inference import load_checkpoint, load_gallery, motions_by_text, texts_by_motion
+
+    if not query and not motion:
+        raise ValueError("pass --query TEXT to find motions, or --motion FILE to find captions")
+    model, processor = load_checkpoint(checkpoint)
+    gallery = load_gallery(data, split)
+    if query:
+        found = motions_by_text(model, processor, query, gallery, top)
+        for text, hits in zip(query, found, strict=True):
+            table = Table("score", "motion", "captions", title=text)
+            for hit in hits:
+                table.add_row(f"{hit['score']:.3f}", hit["id"], "; ".join(hit["captions"]))
+            console.print(table)
+        if picture is not None:
+            draw_hits(processor, gallery, query, found).savefig(picture, dpi=110)
+            console.print(f"drawn in {picture}", highlight=False)
+    if motion:
+        texts = [text for captions in gallery.captions for text in captions]
+        for file, hits in zip(motion, texts_by_motion(model, processor, [str(m) for m in motion], texts, top), strict=True):
+            table = Table("score", "caption", title=str(file))
+            for hit in hits:
+                table.add_row(f"{hit['score']:.3f}", hit["text"])
+            console.print(table)
+
+
+def draw_hits(processor: Any, gallery: Any, queries: list[str], found: list[list[dict[str, Any]]]) -> Any:
+    """A `matplotlib` figure: each query with its hits as stick figures."""
+    from ..processing.plotting import plot_retrieval
+
+    motions = gallery.motions.with_format("numpy") if hasattr(gallery.motions, "with_format") else gallery.motions
+    rows = []
+    for query, hits in zip(queries, found, strict=True):
+        drawn = []
+        for hit in hits:
+            resolved = processor.feature_extractor.resolve([motions[hit["index"]]])[0]
+            caption = hit["captions"][0] if hit["captions"] else hit["id"]
+            drawn.append({"joints": resolved.joints, "skeleton": resolved.skeleton, "score": hit["score"], "caption": caption})
+        rows.append({"query": query, "hits": drawn})
+    return plot_retrieval(rows)
+
+
+@command
+def embed(
+    checkpoint: Checkpoint,
+    source: Annotated[Path, typer.Argument(help="Folder of motion data or motion files, or a .txt file with a text a line.")],
+    output: Annotated[Path, typer.Option(help="A .safetensors or .parquet file.")],
+    split: Annotated[str, typer.Option(help="Which split of motion data to embed.")] = "test",
+) -> None:
+    """Write the embeddings of a folder of motions, or of a file of texts."""
+    from .evaluation import embed_motions, embed_texts
+    from .inference import check_embedding_suffix, load_checkpoint, load_gallery, write_embeddings
+
+    check_embedding_suffix(output)
+    model, processor = load_checkpoint(checkpoint)
+    if source.is_file():
+        ids = [line.strip() for line in source.read_text(encoding="utf-8").splitlines() if line.strip()]
+        if not ids:
+            raise ValueError(f"{source} has no texts: expected one a line")
+        embeddings = embed_texts(model, processor, ids)
+    else:
+        gallery = load_gallery(source, split)
+        ids, embeddings = gallery.ids, embed_motions(model, processor, gallery.motions, progress=True)
+    write_embeddings(output, ids, embeddings)
+    console.print(f"{len(ids)} embeddings of {embeddings.shape[1]} dimensions written to {output}", highlight=False)
+
+
+def main() -> None:
+    """Entry point of the console command."""
+    app()

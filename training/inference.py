@@ -1,0 +1,138 @@
+"""A trained checkpoint at work: load it, gather a gallery, search it, write embeddings."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from safetensors.numpy import save_file
+from transformers import AutoModel, AutoProcessor
+
+from ..modeling_motionpatches import MotionPatchesModel
+from ..processing.corpora import load_motions
+from ..processing.processing_motionpatches import MotionTextProcessor
+from .evaluation import embed_motions, embed_texts
+
+
+MOTION_SUFFIXES = (".bvh", ".npy", ".npz")
+EMBEDDING_SUFFIXES = (".safetensors", ".parquet")
+
+
+def load_checkpoint(checkpoint: str | Path) -> tuple[MotionPatchesModel, MotionTextProcessor]:
+    """Model, in evaluation mode and on the GPU where there is one, and processor of a folder or Hub id.
+
+    Raises:
+        FileNotFoundError: If a folder is not there or lacks the model or the processor.
+        ValueError: If it holds another kind of model.
+    """
+    folder = Path(checkpoint)
+    if folder.is_dir():
+        for file, what, mend in (
+            ("config.json", "model", "model.save_pretrained"),
+            ("processor_config.json", "processor", "processor.save_pretrained"),
+        ):
+            if not (folder / file).exists():
+                raise FileNotFoundError(f"checkpoint {str(folder)!r} has no {what} ({file}); {mend}({str(folder)!r}) writes it")
+    elif str(checkpoint).startswith((".", "/")) or str(checkpoint).count("/") > 1:
+        raise FileNotFoundError(f"no checkpoint folder {str(folder)!r}")
+    model = AutoModel.from_pretrained(checkpoint)
+    if not isinstance(model, MotionPatchesModel):
+        raise ValueError(f"checkpoint {str(checkpoint)!r} holds a {type(model).__name__}; a MotionPatchesModel is needed")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return model.to(device).eval(), AutoProcessor.from_pretrained(checkpoint)
+
+
+@dataclass
+class Gallery:
+    """Motions to search in: `motions` as the processor takes them, their ids, and the captions of each (perhaps none)."""
+
+    motions: Any
+    ids: list[str]
+    captions: list[list[str]]
+
+
+def load_gallery(path: str | Path, split: str = "test") -> Gallery:
+    """A folder of motion data (see `processing.corpora.load_motions`) or of motion files, searched with its sub-folders.
+
+    Raises:
+        FileNotFoundError: If there is no such folder, or no motion in it.
+        ValueError: If the data has no such split.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise FileNotFoundError(f"no folder {str(path)!r}; expected a folder of motion data or motion files")
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in MOTION_SUFFIXES)
+    if files:
+        return Gallery([str(file) for file in files], [str(file.relative_to(path)) for file in files], [[] for _ in files])
+    data = load_motions(path)
+    if split not in data:
+        raise ValueError(f"{str(path)!r} has no split {split!r}; it has {', '.join(data)}")
+    rows = data[split]
+    return Gallery(rows, rows["id"][:], rows["captions"][:])
+
+
+def search(query_embeds: np.ndarray, gallery_embeds: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices and cosine similarities of the best `top` gallery items for each query; both (Q, min(top, N)), best first."""
+    scores = query_embeds @ gallery_embeds.T
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :top]
+    return order, np.take_along_axis(scores, order, axis=1)
+
+
+def motions_by_text(
+    model: MotionPatchesModel, processor: MotionTextProcessor, queries: Sequence[str], gallery: Gallery, top: int = 3
+) -> list[list[dict[str, Any]]]:
+    """Text→motion: for each query the best motions, as `{"index", "id", "score", "captions"}`."""
+    found, scores = search(embed_texts(model, processor, queries), embed_motions(model, processor, gallery.motions), top)
+    return [
+        [
+            {"index": int(i), "id": gallery.ids[i], "score": float(score), "captions": gallery.captions[i]}
+            for i, score in zip(indices, row, strict=True)
+        ]
+        for indices, row in zip(found, scores, strict=True)
+    ]
+
+
+def texts_by_motion(
+    model: MotionPatchesModel, processor: MotionTextProcessor, motions: Sequence[Any], texts: Sequence[str], top: int = 3
+) -> list[list[dict[str, Any]]]:
+    """Motion→text: for each motion the best of the distinct texts, as `{"text", "score"}`.
+
+    Raises:
+        ValueError: If there are no texts.
+    """
+    distinct = list(dict.fromkeys(texts))
+    if not distinct:
+        raise ValueError("there are no texts to search in")
+    found, scores = search(embed_motions(model, processor, motions), embed_texts(model, processor, distinct), top)
+    return [
+        [{"text": distinct[i], "score": float(score)} for i, score in zip(indices, row, strict=True)]
+        for indices, row in zip(found, scores, strict=True)
+    ]
+
+
+def write_embeddings(path: str | Path, ids: Sequence[str], embeddings: np.ndarray) -> None:
+    """Write embeddings (N, D) with their ids: `.parquet` (columns `id`, `embedding`) or `.safetensors` (tensor `embeddings`, ids
+    as a JSON list in its metadata).
+
+    Raises:
+        ValueError: If the suffix is another.
+    """
+    path = Path(path)
+    check_embedding_suffix(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".parquet":
+        column = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.reshape(-1)), embeddings.shape[1])
+        pq.write_table(pa.table({"id": list(ids), "embedding": column}), path)
+    else:
+        save_file({"embeddings": np.ascontiguousarray(embeddings)}, path, metadata={"ids": json.dumps(list(ids))})
+
+
+def check_embedding_suffix(path: Path) -> None:
+    """Raise a `ValueError` unless embeddings can be written under this name."""
+    if path.suffix not in EMBEDDING_SUFFIXES:
+        raise ValueError(f"cannot write embeddings to {path.name!r}; the name must end in {' or '.join(EMBEDDING_SUFFIXES)}")
