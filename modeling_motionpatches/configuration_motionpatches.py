@@ -104,6 +104,24 @@ class MotionPatchesConfig(PreTrainedConfig):
     num_persons: int = 1
 
     @property
+    def custom_pipelines(self) -> dict[str, Any]:
+        """The pipelines whose code a checkpoint brings along, for `trust_remote_code=True`.
+
+        Where this package is installed they are registered already, and `transformers.pipeline` refuses a task that the
+        configuration names unless remote code is trusted: so the installed class keeps them for saving only.
+        """
+        return self.__dict__.get("_saved_pipelines", {}) if __name__.startswith("transformers_modules") else {}
+
+    @custom_pipelines.setter
+    def custom_pipelines(self, pipelines: dict[str, Any]) -> None:
+        self.__dict__["_saved_pipelines"] = dict(pipelines)
+
+    def to_dict(self) -> dict[str, Any]:
+        values = super().to_dict()
+        pipelines = values.pop("_saved_pipelines", None)
+        return {**values, "custom_pipelines": pipelines} if pipelines else values
+
+    @property
     def patch_size(self) -> int:
         """N: frames for each window, and sample points for each body part."""
         return self.motion_config.patch_size  # type: ignore[union-attr]

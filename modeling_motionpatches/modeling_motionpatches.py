@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import AutoModel, PreTrainedModel, ViTModel
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel, ViTModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.vit.modeling_vit import ViTEmbeddings
@@ -22,15 +22,15 @@ class MotionPatchesOutput(ModelOutput):
     """Output of [`MotionPatchesModel`].
 
     Args:
-        loss (`torch.FloatTensor` of shape `(1,)`, *optional*, returned when `return_loss` is `True`):
+        loss (`torch.Tensor` of shape `(1,)`, *optional*, returned when `return_loss` is `True`):
             Contrastive loss.
-        logits_per_motion (`torch.FloatTensor` of shape `(motion_batch_size, text_batch_size)`):
+        logits_per_motion (`torch.Tensor` of shape `(motion_batch_size, text_batch_size)`):
             Cosine similarities over the temperature; softmax over a row gives the probabilities of the texts.
-        logits_per_text (`torch.FloatTensor` of shape `(text_batch_size, motion_batch_size)`):
+        logits_per_text (`torch.Tensor` of shape `(text_batch_size, motion_batch_size)`):
             The transpose.
-        motion_embeds (`torch.FloatTensor` of shape `(motion_batch_size, projection_dim)`):
+        motion_embeds (`torch.Tensor` of shape `(motion_batch_size, projection_dim)`):
             Motion embeddings of unit length.
-        text_embeds (`torch.FloatTensor` of shape `(text_batch_size, projection_dim)`):
+        text_embeds (`torch.Tensor` of shape `(text_batch_size, projection_dim)`):
             Text embeddings of unit length.
         motion_model_output (`BaseModelOutputWithPooling`):
             Output of the motion tower, its `pooler_output` projected.
@@ -38,11 +38,11 @@ class MotionPatchesOutput(ModelOutput):
             Output of the text tower, its `pooler_output` projected.
     """
 
-    loss: torch.FloatTensor | None = None
-    logits_per_motion: torch.FloatTensor | None = None
-    logits_per_text: torch.FloatTensor | None = None
-    motion_embeds: torch.FloatTensor | None = None
-    text_embeds: torch.FloatTensor | None = None
+    loss: torch.Tensor | None = None
+    logits_per_motion: torch.Tensor | None = None
+    logits_per_text: torch.Tensor | None = None
+    motion_embeds: torch.Tensor | None = None
+    text_embeds: torch.Tensor | None = None
     motion_model_output: BaseModelOutputWithPooling | None = None
     text_model_output: BaseModelOutputWithPooling | None = None
 
@@ -152,7 +152,8 @@ class MotionPatchesModel(MotionPatchesPreTrainedModel):
 
     def __init__(self, config: MotionPatchesConfig) -> None:
         super().__init__(config)
-        motion_config, text_config = config.motion_config, config.text_config
+        motion_config: PreTrainedConfig = config.motion_config
+        text_config: PreTrainedConfig = config.text_config
         if motion_config.model_type != "vit":
             raise ValueError(f"motion_config has model_type {motion_config.model_type!r}; the motion tower is a 'vit'")
         self.motion_model = MotionViTModel._from_config(motion_config)
@@ -247,7 +248,8 @@ class MotionPatchesModel(MotionPatchesPreTrainedModel):
         elif self.config.text_pooling == "mean":
             pooled = _masked_mean(tokens, attention_mask)
         else:
-            end = (input_ids == self.config.text_config.eos_token_id).int().argmax(dim=-1)
+            text_config: PreTrainedConfig = self.config.text_config
+            end = (input_ids == text_config.eos_token_id).int().argmax(dim=-1)
             pooled = tokens[torch.arange(len(tokens), device=tokens.device), end]
         return BaseModelOutputWithPooling(
             last_hidden_state=tokens,

@@ -29,7 +29,7 @@ class ZeroShotMotionClassificationPipeline(Pipeline):
     _load_image_processor = False
     _load_tokenizer = False
 
-    def __call__(self, motions: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+    def __call__(self, motions: Any, **kwargs: Any) -> Any:
         """Score labels for one motion, or for each of a list or dataset of motions.
 
         Args:
@@ -51,9 +51,13 @@ class ZeroShotMotionClassificationPipeline(Pipeline):
         Raises:
             ValueError: If there are no labels, one is empty, or the template has no `{}`.
         """
-        return super().__call__(motions, **kwargs)
+        if not hasattr(motions, "features"):
+            return super().__call__(motions, **kwargs)
+        # A `datasets.Dataset`, which transformers would take for one motion; a streamed one gives its results one by one.
+        results = super().__call__((row for row in motions), **kwargs)
+        return list(results) if hasattr(motions, "__len__") else results
 
-    def _sanitize_parameters(  # type: ignore[override]
+    def _sanitize_parameters(
         self,
         candidate_labels: Any = None,
         hypothesis_template: str | None = None,
@@ -81,7 +85,7 @@ class ZeroShotMotionClassificationPipeline(Pipeline):
         )
         return preprocess, {}, _given(multi_label=multi_label, top_k=top_k)
 
-    def preprocess(  # type: ignore[override]
+    def preprocess(
         self,
         motion: Any,
         candidate_labels: Any = None,
@@ -107,7 +111,7 @@ class ZeroShotMotionClassificationPipeline(Pipeline):
         outputs = self.model(**text_inputs, **model_inputs)
         return {"labels": labels, "logits": outputs.logits_per_motion}
 
-    def postprocess(  # type: ignore[override]
+    def postprocess(
         self, model_outputs: dict[str, Any], multi_label: bool = False, top_k: int | None = None
     ) -> list[dict[str, Any]]:
         logits = model_outputs["logits"].reshape(-1).float()

@@ -1,7 +1,6 @@
 """Captioned human motions made from joint-angle keyframes: data for tests, examples and controlled experiments.
 
-Angles → rotations → joints by forward kinematics. Where the body goes follows from its feet: the lowest point of the soles
-is on the floor, and the foot that carries the body stays where it is. In the air, the body is a projectile.
+This module draws a motion, words it and sets its joint angles over time; `kinematics` turns the angles into joints.
 """
 
 import math
@@ -11,8 +10,19 @@ from typing import Any
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 from scipy.spatial.transform import Rotation
-from scipy.special import softmax
 
+from motionpatches.processing.kinematics import (
+    ARMS,
+    LEGS,
+    SIDES,
+    draw_body,
+    flight_times,
+    forward_kinematics,
+    pose_frames,
+    root_path,
+    sole_positions,
+    unsided,
+)
 from motionpatches.processing.procedural_actions import (
     ACTIONS,
     ANGLE_WORDS,
@@ -25,36 +35,11 @@ from motionpatches.processing.procedural_actions import (
     Clip,
     Keys,
 )
-from motionpatches.processing.skeletons import BODY_POINTS, UNITS, Skeleton, get_skeleton
+from motionpatches.processing.skeletons import UNITS, Skeleton, get_skeleton
 
 
-_GRAVITY = 9.81
-_SIDES = ("left", "right")
 _TRUNK = ("pitch", "bend", "twist", "lean", "nod")
-_ARMS = ("arm_fwd", "arm_out", "arm_in", "arm_twist", "elbow")
-_LEGS = ("thigh", "knee", "hip_out", "foot", "hip_turn")
-_CHANNELS = (*_TRUNK, *(f"{side}_{name}" for side in _SIDES for name in _ARMS + _LEGS))
-
-# The point whose frame carries the bone that ends at a point. It belongs to the body and not to a skeleton, so a skeleton
-# that leaves points out bends all the same, and shoulders that hang from a neck joint do not nod with the head.
-_MEDIAN_CARRIERS = {
-    "pelvis": "pelvis",
-    "spine_low": "pelvis",
-    "spine_mid": "spine_low",
-    "chest": "spine_mid",
-    "neck": "chest",
-    "neck_high": "neck",
-    "head": "neck",
-    "head_top": "neck",
-}
-_SIDED_CARRIERS = {"hip": "pelvis", "collar": "chest", "shoulder": "chest"}
-_LIMB_CARRIERS = {"knee": "hip", "ankle": "knee", "midfoot": "ankle", "toe": "ankle", "elbow": "shoulder"}
-_LIMB_CARRIERS |= dict.fromkeys(("wrist", "palm", "hand", "fingers", "thumb"), "elbow")
-_CARRIERS = {
-    **_MEDIAN_CARRIERS,
-    **{f"{side}_{point}": carrier for side in _SIDES for point, carrier in _SIDED_CARRIERS.items()},
-    **{f"{side}_{point}": f"{side}_{carrier}" for side in _SIDES for point, carrier in _LIMB_CARRIERS.items()},
-}
+_CHANNELS = (*_TRUNK, *(f"{side}_{name}" for side in SIDES for name in ARMS + LEGS))
 
 
 def list_actions() -> list[str]:
@@ -232,7 +217,7 @@ def _animate(params: dict[str, Any], skeleton: Skeleton, fps: float, rng: np.ran
     total = max(end + intro + params["tail"], 1.0)
     times = np.arange(max(2, round(total * fps))) / fps
 
-    rest = {channel: REST.get(_name(channel), 0.0) for channel in _CHANNELS}
+    rest = {channel: REST.get(unsided(channel), 0.0) for channel in _CHANNELS}
     gains = {channel: _gain(channel, params, action) for channel in _CHANNELS}
     if clip.gait:
         angles = _gait_angles(clip, rest, gains, times, start, end, period, params["phase"])
@@ -244,30 +229,24 @@ def _animate(params: dict[str, Any], skeleton: Skeleton, fps: float, rng: np.ran
         _plant_turning_feet(angles, turned, times, start - params["phase"] * period, period)
     angles = {channel: np.clip(angle, *_limits(channel)) for channel, angle in _with_noise(angles, times, rng).items()}
 
-    body = _draw_body(rng, params["size"])
-    frames = _frames(angles, params["heading"] + turned)
-    flights = _flights(clip, params, start, end, period)
+    body = draw_body(rng, params["size"])
+    frames = pose_frames(angles, params["heading"] + turned)
+    flights = flight_times(clip, params, start, end, period)
     leap = Rotation.from_euler("y", params["heading"], degrees=True).apply([clip.leap[1], 0.0, clip.leap[0]])
     leap *= params["leg_amplitude"]
-    root = _root_path(_soles(body, frames), times, flights, None if clip.gait else leap)
-    joints = _forward_kinematics(skeleton, body, frames, root) / UNITS[skeleton.unit]
+    root = root_path(sole_positions(body, frames), times, flights, None if clip.gait else leap)
+    joints = forward_kinematics(skeleton, body, frames, root) / UNITS[skeleton.unit]
     if skeleton.up_axis == "z":
         joints = np.stack([joints[..., 0], -joints[..., 2], joints[..., 1]], axis=-1)
     return joints.astype(np.float32)
 
 
-def _name(channel: str) -> str:
-    """`left_knee` → `knee`."""
-    prefix, _, name = channel.partition("_")
-    return name if prefix in ("left", "right", "near", "far", "both") else channel
-
-
 def _limits(channel: str) -> tuple[float, float]:
-    return LIMITS.get(_name(channel), (-math.inf, math.inf))
+    return LIMITS.get(unsided(channel), (-math.inf, math.inf))
 
 
 def _gain(channel: str, params: dict[str, Any], action: Action) -> float:
-    return (params["arm_amplitude"] if _name(channel) in _ARMS else params["leg_amplitude"]) ** action.gain
+    return (params["arm_amplitude"] if unsided(channel) in ARMS else params["leg_amplitude"]) ** action.gain
 
 
 def _near_sides(clip: Clip, action: Action, params: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -276,15 +255,15 @@ def _near_sides(clip: Clip, action: Action, params: dict[str, Any]) -> list[tupl
     repetitions = params["count"] or params["cycles"]
     if side != "both":
         return [(side,)] * repetitions
-    return [(_SIDES[i % 2],) if action.alternate else _SIDES for i in range(repetitions)]
+    return [(SIDES[i % 2],) if action.alternate else SIDES for i in range(repetitions)]
 
 
 def _targets(channel: str, near: tuple[str, ...]) -> dict[str, float]:
     """The channels of the body that a clip's channel drives, and the sign with which."""
-    prefix, name = channel.partition("_")[0], _name(channel)
+    prefix, name = channel.partition("_")[0], unsided(channel)
     if name in _TRUNK:
         return {name: -1.0 if prefix == "near" and near == ("right",) else 1.0}
-    sides = {"near": near, "far": [side for side in _SIDES if side not in near], "both": _SIDES}[prefix]
+    sides = {"near": near, "far": [side for side in SIDES if side not in near], "both": SIDES}[prefix]
     return {f"{side}_{name}": 1.0 for side in sides}
 
 
@@ -359,9 +338,9 @@ def _gait_angles(
     cycles = (times - start) / period * (-1.0 if clip.reverse else 1.0) + phase
     angles = {}
     for channel in _CHANNELS:
-        name = _name(channel)
+        name = unsided(channel)
         held = clip.hold.get(name, rest[channel])
-        delta = held - rest[channel]
+        delta: float | np.ndarray = held - rest[channel]
         if name in clip.keys:
             late = 0.5 if channel.startswith("right") else 0.0
             delta = delta + _cyclic(clip.keys[name], held, cycles + late)
@@ -382,7 +361,7 @@ def _plant_turning_feet(
 ) -> None:
     """Keep a foot's heading while it stands and turn it on while it swings, by rotating the hips against the pelvis."""
     stance = 0.6
-    for side, late in zip(_SIDES, (0.0, 0.5), strict=True):
+    for side, late in zip(SIDES, (0.0, 0.5), strict=True):
         strikes = origin + period * (np.arange(-2, math.ceil((times[-1] - origin) / period) + 2) - late)
         headings = np.interp(strikes + 0.5 * stance * period, times, turned)
         knots = np.stack([strikes, strikes + stance * period], axis=1).ravel()
@@ -393,130 +372,6 @@ def _with_noise(angles: dict[str, np.ndarray], times: np.ndarray, rng: np.random
     """Slow wavering of every joint; the legs' is small, because they carry the body."""
     frequencies = rng.uniform(0.15, 0.7, (len(_CHANNELS), 2))
     phases = rng.uniform(0.0, 2.0 * np.pi, (len(_CHANNELS), 2))
-    degrees = np.array([0.2 if _name(channel) in _LEGS else 1.2 for channel in _CHANNELS])
+    degrees = np.array([0.2 if unsided(channel) in LEGS else 1.2 for channel in _CHANNELS])
     waves = np.sin(2.0 * np.pi * frequencies[..., None] * times + phases[..., None]).sum(axis=1) * degrees[:, None]
     return {channel: angles[channel] + wave for channel, wave in zip(_CHANNELS, waves, strict=True)}
-
-
-# ---- from angles to joints ----------------------------------------------------------------------------------------------
-
-
-def _draw_body(rng: np.random.Generator, size: float) -> dict[str, np.ndarray]:
-    """A body of its own proportions: point → position (3,) in the T-pose, metres."""
-    trunk, arms, legs = size * rng.uniform(0.95, 1.05, 3)
-    body: dict[str, np.ndarray] = {"pelvis": np.zeros(3)}
-    pelvis = np.array(BODY_POINTS["pelvis"])
-    hip, shoulder = np.array(BODY_POINTS["left_hip"]), np.array(BODY_POINTS["left_shoulder"])
-    mirror = np.array([-1.0, 1.0, 1.0])
-    for point, xyz in BODY_POINTS.items():
-        side = mirror if point.startswith("right") else np.ones(3)
-        name = _name(point)
-        if name in ("knee", "ankle", "midfoot", "toe"):
-            body[point] = trunk * side * (hip - pelvis) + legs * (xyz - side * hip)
-        elif name in ("elbow", *(n for n, carrier in _LIMB_CARRIERS.items() if carrier == "elbow")):
-            body[point] = trunk * side * (shoulder - pelvis) + arms * (xyz - side * shoulder)
-        else:
-            body[point] = trunk * (xyz - pelvis)
-    return body
-
-
-def _frames(angles: dict[str, np.ndarray], heading: np.ndarray) -> dict[str, Rotation]:
-    """World rotation (T,) of the frame of each carrying point."""
-
-    def turn(axes: str, *degrees: np.ndarray) -> Rotation:
-        return Rotation.from_euler(axes, np.stack(degrees, axis=-1), degrees=True)
-
-    level = turn("Y", heading)
-    frames = {"pelvis": level * turn("X", angles["pitch"])}
-    vertebra = turn("YZX", angles["twist"] / 3, -angles["lean"] / 3, angles["bend"] / 3)
-    for below, above in (("pelvis", "spine_low"), ("spine_low", "spine_mid"), ("spine_mid", "chest")):
-        frames[above] = frames[below] * vertebra
-    frames["neck"] = frames["chest"] * turn("X", angles["nod"])
-    for side, sign in zip(_SIDES, (1.0, -1.0), strict=True):
-        at = {name: angles[f"{side}_{name}"] for name in _ARMS + _LEGS}
-        # From the T-pose: the arm's own axis, then down to the side (90 degrees) and out again, forwards, across.
-        swing = turn("YX", -sign * at["arm_in"], -at["arm_fwd"])
-        hang = turn("ZX", sign * (at["arm_out"] - 90.0), -at["arm_twist"])
-        frames[f"{side}_shoulder"] = frames["chest"] * swing * hang
-        frames[f"{side}_elbow"] = frames[f"{side}_shoulder"] * turn("Y", -sign * at["elbow"])
-        foot_heading = level * turn("Y", at["hip_turn"])
-        frames[f"{side}_hip"] = foot_heading * turn("ZX", sign * at["hip_out"], -at["thigh"])
-        frames[f"{side}_knee"] = frames[f"{side}_hip"] * turn("X", at["knee"])
-        frames[f"{side}_ankle"] = foot_heading * turn("X", -at["foot"])
-    return frames
-
-
-def _soles(body: dict[str, np.ndarray], frames: dict[str, Rotation]) -> np.ndarray:
-    """Heels and toes relative to the pelvis, (T, 4, 3)."""
-    soles = []
-    for side in _SIDES:
-        ankle = np.zeros(3)
-        for below, above in (("pelvis", "hip"), ("hip", "knee"), ("knee", "ankle")):
-            start = "pelvis" if below == "pelvis" else f"{side}_{below}"
-            ankle = ankle + frames[start].apply(body[f"{side}_{above}"] - body[start])
-        to_toe = body[f"{side}_toe"] - body[f"{side}_ankle"]
-        # A heel is half a foot's length behind the ankle's front, on the floor with the toe when the foot is flat.
-        to_heel = to_toe * [1.0, 1.0, -0.3]
-        soles += [ankle + frames[f"{side}_ankle"].apply(offset) for offset in (to_heel, to_toe)]
-    return np.stack(soles, axis=1)
-
-
-def _flights(clip: Clip, params: dict[str, Any], start: float, end: float, period: float) -> list[tuple[float, float]]:
-    """(take-off, landing) in seconds. A gait flies in full swing only."""
-    if not clip.gait:
-        repetitions = range(params["count"] or params["cycles"])
-        return [(start + (i + a) * period, start + (i + b) * period) for i in repetitions for a, b in clip.flight]
-    origin, ramp = start - params["phase"] * period, 0.4 * period
-    every = [(origin + (i + a) * period, origin + (i + b) * period) for i in range(20) for a, b in clip.flight]
-    return [(a, b) for a, b in every if a > start + ramp and b < end - ramp]
-
-
-def _root_path(
-    soles: np.ndarray, times: np.ndarray, flights: list[tuple[float, float]], leap: np.ndarray | None
-) -> np.ndarray:
-    """Pelvis (T, 3) such that standing soles stay where they are, and a body in the air follows a parabola.
-
-    Args:
-        soles: Heels and toes relative to the pelvis, (T, 4, 3), metres.
-        times: (T,) seconds.
-        flights: (take-off, landing) in seconds.
-        leap: Displacement (3,) that one flight adds up to, from standing to standing, metres. `None`: a flight goes on
-            as fast as the body moves just before and after it.
-    """
-    airborne = np.zeros(len(times), dtype=bool)
-    arc, flown = np.zeros(len(times)), np.zeros(len(times))
-    for takeoff, landing in flights:
-        airborne |= (times > takeoff) & (times < landing)
-        arc += 0.5 * _GRAVITY * np.maximum(times - takeoff, 0.0) * np.maximum(landing - times, 0.0)
-        flown += np.clip((times - takeoff) / (landing - takeoff), 0.0, 1.0)
-    clearance = -soles[..., 1].min(axis=1)
-    height = np.interp(times, times[~airborne], clearance[~airborne]) + arc
-
-    # Of soles within some millimetres of the lowest, each has a say in which one carries the body.
-    heights = 0.5 * (soles[1:, :, 1] + soles[:-1, :, 1])
-    steps = -(softmax(-heights / 0.005, axis=1)[..., None] * np.diff(soles, axis=0)).sum(axis=1)
-    in_air = airborne[1:] | airborne[:-1]
-    middles = 0.5 * (times[1:] + times[:-1])
-    standing = ~in_air
-    for axis in (0, 2):
-        goes_on = leap is None and standing.any()
-        steps[in_air, axis] = np.interp(middles[in_air], middles[standing], steps[standing, axis]) if goes_on else 0.0
-    path = np.concatenate([np.zeros((1, 3)), np.cumsum(steps, axis=0)])
-    if flights and leap is not None:
-        # Rolling over the feet has moved the body too; the flights make up for that.
-        path += flown[:, None] * (leap - path[-1] / len(flights))
-    path[:, 1] = np.maximum(height, clearance)
-    return path
-
-
-def _forward_kinematics(
-    skeleton: Skeleton, body: dict[str, np.ndarray], frames: dict[str, Rotation], root: np.ndarray
-) -> np.ndarray:
-    """Joints (T, J, 3) in metres, with the pelvis on its path `root` (T, 3)."""
-    joints = np.zeros((len(root), skeleton.num_joints, 3))
-    for joint in skeleton.topological_order[1:]:
-        parent, point = skeleton.parents[joint], skeleton.points[joint]
-        bone = body[point] - body[skeleton.points[parent]]
-        joints[:, joint] = joints[:, parent] + frames[_CARRIERS[point]].apply(bone)
-    pelvis = skeleton.landmarks["pelvis"]
-    return joints - joints[:, pelvis, None] + root[:, None]

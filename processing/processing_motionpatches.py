@@ -133,7 +133,7 @@ class MotionPatchProcessor(FeatureExtractionMixin):
             ValueError: If no skeleton has that name.
         """
         if isinstance(skeleton, str) and skeleton in self.skeletons:
-            return Skeleton(**self.skeletons[skeleton])  # type: ignore[arg-type]
+            return Skeleton(**self.skeletons[skeleton])
         return get_skeleton(skeleton)
 
     def __call__(
@@ -382,7 +382,7 @@ class MotionTextProcessor(ProcessorMixin):
     def __init__(self, feature_extractor: MotionPatchProcessor, tokenizer: Any, **kwargs: Any) -> None:
         super().__init__(feature_extractor, tokenizer, **kwargs)
 
-    def __call__(  # type: ignore[override]
+    def __call__(
         self,
         motions: Any = None,
         text: str | list[str] | None = None,

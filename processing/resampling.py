@@ -1,10 +1,12 @@
 """Frame rates: from any rate to the rate that a model was trained at."""
 
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
 
 
+resample_poly: Callable[..., np.ndarray] | None
 try:
     from scipy.signal import resample_poly
 except ImportError:  # this module travels with checkpoints to machines that may lack SciPy

@@ -9,7 +9,13 @@ import torch
 from transformers import DistilBertConfig
 
 import motionpatches
-from motionpatches import MotionPatchesConfig, MotionPatchesModel, MotionPatchProcessor, MotionTextProcessor, motion_vit_config
+from motionpatches import (
+    MotionPatchesConfig,
+    MotionPatchesModel,
+    MotionPatchProcessor,
+    MotionTextProcessor,
+    motion_vit_config,
+)
 from motionpatches.training.builder import train_tokenizer
 
 
@@ -57,7 +63,9 @@ def tokenizer():
 
 @pytest.fixture
 def motion_processor(motions):
-    return MotionPatchProcessor(patch_size=8, max_frames=64, padding="longest").fit([m for m in motions if len(m["joints"]) < 70])
+    return MotionPatchProcessor(patch_size=8, max_frames=64, padding="longest").fit(
+        [m for m in motions if len(m["joints"]) < 70]
+    )
 
 
 @pytest.fixture

@@ -85,5 +85,5 @@ def test_relative_to_root_keeps_the_trajectory_in_the_root_alone():
     relative = relative_to_root(joints, SMPL)
     np.testing.assert_array_equal(relative[:, 0], joints[:, 0])
     np.testing.assert_allclose(relative[:, 5] + joints[:, 0], joints[:, 5])
-    moved = relative_to_root(joints + [9, 0, 0], SMPL)
+    moved = relative_to_root(joints + np.array([9, 0, 0]), SMPL)
     np.testing.assert_allclose(moved[:, 1:], relative[:, 1:], atol=1e-12)

@@ -195,7 +195,9 @@ def test_wrong_configs_are_refused():
         motion_vit_config("huge")
     with pytest.raises(ValueError, match="max_frames=100 must be a positive multiple"):
         motion_vit_config("tiny", 16, 100)
-    square = ViTConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64, image_size=[224, 224])
+    square = ViTConfig(
+        hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64, image_size=[224, 224]
+    )
     with pytest.raises(ValueError, match=r"image_size=\[224, 224\].*see motion_vit_config"):
         MotionPatchesModel(MotionPatchesConfig(motion_config=square))
     with pytest.raises(ValueError, match="model_type 'bert'; the motion tower is a 'vit'"):

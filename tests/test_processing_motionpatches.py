@@ -79,9 +79,7 @@ def test_shared_statistics_are_pooled_over_frames_of_all_skeletons():
         {"joints": swinging_motion("body21", 90), "skeleton": "body21", "fps": 20},
     ]
     processor = MotionPatchProcessor().fit(motions)
-    points = [
-        interpolate(processor.to_joints(m), patch_matrix(m.skeleton, 16)) for m in processor.resolve(motions)
-    ]
+    points = [interpolate(processor.to_joints(m), patch_matrix(m.skeleton, 16)) for m in processor.resolve(motions)]
     np.testing.assert_allclose(processor.statistics["shared"]["mean"], np.concatenate(points).mean(axis=0), atol=1e-9)
     std = np.maximum(np.concatenate(points).std(axis=0), 1e-3)
     np.testing.assert_allclose(processor.statistics["shared"]["std"], std, atol=1e-9)
@@ -123,7 +121,7 @@ def test_a_row_of_a_data_set_is_a_motion():
 def test_root_relative_patches_ignore_where_a_limb_travels():
     joints = swinging_motion()
     processor = MotionPatchProcessor(root="relative", normalization=None, canonicalize=False)
-    still, moved = (processor(j, "smpl22", 20)["motion_values"][0, :, :40] for j in (joints, joints + [7, 0, 0]))
+    still, moved = (processor(j, "smpl22", 20)["motion_values"][0, :, :40] for j in (joints, joints + np.array([7, 0, 0])))
     hand = slice(60, 64)  # the end of the right arm's chain
     np.testing.assert_allclose(still[:, :, hand], moved[:, :, hand], atol=1e-5)
     root = 32  # the beginning of the torso's chain
@@ -189,9 +187,7 @@ def test_joint_processor_round_trip(processor, motions, captions, tmp_path):
     assert isinstance(loaded, MotionTextProcessor)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        before, after = (
-            p(motions=motions, text=captions, return_tensors="pt", padding=True) for p in (processor, loaded)
-        )
+        before, after = (p(motions=motions, text=captions, return_tensors="pt", padding=True) for p in (processor, loaded))
     assert set(before) == {"input_ids", "attention_mask", "motion_values", "motion_attention_mask"}
     for key in before:
         assert torch.equal(before[key], after[key])
@@ -238,7 +234,7 @@ def test_bad_motions_are_named(motion, message):
 
 
 def test_something_that_is_no_motion():
-    with pytest.raises(TypeError, match="motion 0 is a dict_keys|motion 0 is a object"):
+    with pytest.raises(TypeError, match=r"motion 0 is a dict_keys|motion 0 is a object"):
         fitted()(object(), "smpl22", 20)
 
 
@@ -248,7 +244,9 @@ def test_the_index_of_the_bad_motion_is_said():
 
 
 def test_bare_array_needs_a_skeleton():
-    with pytest.raises(ValueError, match=r"22 joints and says no skeleton; pass skeleton=… \(known with 22 joints: smpl22\)"):
+    with pytest.raises(
+        ValueError, match=r"22 joints and says no skeleton; pass skeleton=… \(known with 22 joints: smpl22\)"
+    ):
         fitted()(swinging_motion(), fps=20)
     with pytest.raises(ValueError, match="known with 21 joints: body21, kit21"):
         fitted()(np.zeros((5, 21, 3)), fps=20)
@@ -339,7 +337,9 @@ def test_text_that_is_none(processor):
 
 
 def test_long_texts_are_not_cut_in_silence(processor):
-    with pytest.raises(ValueError, match="1 of 2 texts are longer than the tokenizer's limit of 64 tokens.*truncation=True"):
+    with pytest.raises(
+        ValueError, match=r"1 of 2 texts are longer than the tokenizer's limit of 64 tokens.*truncation=True"
+    ):
         processor(text=["walks", "walks " * 100])
     assert processor(text=["walks " * 100], truncation=True, return_tensors="pt")["input_ids"].shape == (1, 64)
 

@@ -1,6 +1,7 @@
 """Skeletons are data: wrong data would silently mix up left and right, or arms and legs."""
 
 import dataclasses
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def test_every_named_skeleton_has_its_published_chains():
 def test_chains_follow_the_tree_and_stay_on_their_side(name):
     skeleton = get_skeleton(name)
     for part, chain in skeleton.chains.items():
-        for inner, outer in zip(chain, chain[1:], strict=False):
+        for inner, outer in pairwise(chain):
             assert skeleton.parents[outer] == inner
         side = part.split("_")[0]
         if side in ("left", "right"):

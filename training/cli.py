@@ -86,7 +86,9 @@ def evaluate(
     checkpoint: Checkpoint,
     data: Annotated[Path, typer.Option(help="Folder of motion data.")],
     split: Annotated[str, typer.Option(help="Which split to evaluate on.")] = "test",
-    datasets: Annotated[list[str] | None, typer.Option(help="Which folders of the data to take; default all. Repeatable.")] = None,
+    datasets: Annotated[
+        list[str] | None, typer.Option(help="Which folders of the data to take; default all. Repeatable.")
+    ] = None,
     hypothesis_template: Annotated[str, typer.Option(help="Text into which a label is put.")] = "A person {}.",
     output: Annotated[Path | None, typer.Option(help="Write the results to this JSON file.")] = None,
 ) -> None:
@@ -223,7 +225,9 @@ def draw_hits(processor: Any, gallery: Any, queries: list[str], found: list[list
         for hit in hits:
             resolved = processor.feature_extractor.resolve([motions[hit["index"]]])[0]
             caption = hit["captions"][0] if hit["captions"] else hit["id"]
-            drawn.append({"joints": resolved.joints, "skeleton": resolved.skeleton, "score": hit["score"], "caption": caption})
+            drawn.append(
+                {"joints": resolved.joints, "skeleton": resolved.skeleton, "score": hit["score"], "caption": caption}
+            )
         rows.append({"query": query, "hits": drawn})
     return plot_retrieval(rows)
 
@@ -231,7 +235,9 @@ def draw_hits(processor: Any, gallery: Any, queries: list[str], found: list[list
 @command
 def embed(
     checkpoint: Checkpoint,
-    source: Annotated[Path, typer.Argument(help="Folder of motion data or motion files, or a .txt file with a text a line.")],
+    source: Annotated[
+        Path, typer.Argument(help="Folder of motion data or motion files, or a .txt file with a text a line.")
+    ],
     output: Annotated[Path, typer.Option(help="A .safetensors or .parquet file.")],
     split: Annotated[str, typer.Option(help="Which split of motion data to embed.")] = "test",
 ) -> None:

@@ -107,9 +107,11 @@ class PairBatchSampler(Sampler[list[tuple[int, int, int]]]):
         chosen = [int(generator.integers(len(texts))) for texts in self.captions]
         seeds = generator.integers(2**31, size=len(chosen))
         waiting = generator.permutation(len(chosen)).tolist()
-        batches = []
+        batches: list[list[tuple[int, int, int]]] = []
         while waiting:
-            batch, taken, later = [], set(), []
+            batch: list[tuple[int, int, int]] = []
+            taken: set[str] = set()
+            later: list[int] = []
             for row in waiting:
                 caption = self.captions[row][chosen[row]]
                 if len(batch) == self.batch_size or (self.unique_captions and caption in taken):

@@ -111,10 +111,10 @@ def evaluate(
             "retrieval": {p: retrieval_metrics(texts[index], motions[index], chosen, protocol=p) for p in PROTOCOLS},
             "chance": {p: chance_level(chosen, protocol=p) for p in PROTOCOLS},
         }
-        labelled = [i for i in index if labels[i] is not None]
+        labelled = {i: label for i in index if (label := labels[i]) is not None}
         if labelled:
             results[name]["zero_shot"] = zero_shot(
-                model, processor, motions[labelled], [labels[i] for i in labelled], hypothesis_template
+                model, processor, motions[list(labelled)], list(labelled.values()), hypothesis_template
             )
     return results
 

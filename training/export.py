@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
+from transformers import PreTrainedConfig
 
 from ..modeling_motionpatches import MotionPatchesModel
 from ..pipeline_zero_shot_motion_classification import TASK, ZeroShotMotionClassificationPipeline
@@ -55,7 +56,8 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
 def make_card(model: MotionPatchesModel, processor: MotionTextProcessor, name: str, facts: Mapping[str, Any]) -> ModelCard:
     """The model card: the template `hub_card.md`, filled with what is known."""
     config, motion = model.config, processor.feature_extractor
-    tower = config.motion_config
+    motion_tower: PreTrainedConfig = config.motion_config
+    text_tower: PreTrainedConfig = config.text_config
     return ModelCard.from_template(
         ModelCardData(
             license=facts.get("licence", "other"),
@@ -74,10 +76,10 @@ def make_card(model: MotionPatchesModel, processor: MotionTextProcessor, name: s
         training_data=facts.get("training_data", _NOT_STATED),
         skeletons=", ".join(sorted(set(motion.statistics) - {"shared"})) or "none",
         motion_tower=(
-            f"ViT, width {tower.hidden_size}, {tower.num_hidden_layers} layers, patches of {config.patch_size}, pooling "
-            f"`{config.motion_pooling}`"
+            f"ViT, width {motion_tower.hidden_size}, {motion_tower.num_hidden_layers} layers, patches of {config.patch_size}, "
+            f"pooling `{config.motion_pooling}`"
         ),
-        text_tower=f"{config.text_config.model_type}, width {config.text_config.hidden_size}, pooling `{config.text_pooling}`",
+        text_tower=f"{text_tower.model_type}, width {text_tower.hidden_size}, pooling `{config.text_pooling}`",
         processing=(
             f"{motion.fps:g} frames per second, up to {motion.max_frames} frames, `interpolation={motion.interpolation!r}`, "
             f"`normalization={motion.normalization!r}`, `root={motion.root!r}`, `canonicalize={motion.canonicalize!r}`"

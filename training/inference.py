@@ -37,7 +37,9 @@ def load_checkpoint(checkpoint: str | Path) -> tuple[MotionPatchesModel, MotionT
             ("processor_config.json", "processor", "processor.save_pretrained"),
         ):
             if not (folder / file).exists():
-                raise FileNotFoundError(f"checkpoint {str(folder)!r} has no {what} ({file}); {mend}({str(folder)!r}) writes it")
+                raise FileNotFoundError(
+                    f"checkpoint {str(folder)!r} has no {what} ({file}); {mend}({str(folder)!r}) writes it"
+                )
     elif str(checkpoint).startswith((".", "/")) or str(checkpoint).count("/") > 1:
         raise FileNotFoundError(f"no checkpoint folder {str(folder)!r}")
     model = AutoModel.from_pretrained(checkpoint)

@@ -31,7 +31,9 @@ QUERIES = ("a person walks forward", "someone waves the left hand", "a person ju
 _SEED_STEP = 1000
 
 
-def run_quickstart(output: Path, seed: int, console: Console, motions_per_skeleton: int = 160, epochs: int | None = None) -> dict:
+def run_quickstart(
+    output: Path, seed: int, console: Console, motions_per_skeleton: int = 160, epochs: int | None = None
+) -> dict:
     """Make motions, train, evaluate, save, reload, classify, retrieve and draw.
 
     `output` then holds `data/` (a saved `DatasetDict`), `motions/` (a motion file of each action), `run/` (the training run;
@@ -112,7 +114,9 @@ def make_data(seed: int, motions_per_skeleton: int) -> tuple[DatasetDict, dict[s
         return concatenate_datasets(rows)
 
     each = max(2, motions_per_skeleton // 5)
-    data = DatasetDict({"train": make(0, motions_per_skeleton, TRAINED_SKELETONS), "validation": make(1, each, TRAINED_SKELETONS)})
+    data = DatasetDict(
+        {"train": make(0, motions_per_skeleton, TRAINED_SKELETONS), "validation": make(1, each, TRAINED_SKELETONS)}
+    )
     galleries = {
         "test": make(2, each, TRAINED_SKELETONS),
         "test, slower and faster than in training": concatenate_datasets(

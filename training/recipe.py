@@ -160,7 +160,7 @@ def parse_recipe(name: str, values: Mapping[str, Any]) -> Recipe:
             hint = f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(sorted(fields))}"
             raise ValueError(f"recipe {name!r} has an unknown field {key!r}; {hint}")
     parser = HfArgumentParser(_PARTS, allow_abbrev=False)
-    parser.error = _raise  # type: ignore[method-assign, assignment]  # argparse would end the process
+    parser.error = _raise  # argparse would end the process
     arguments: list[str] = []
     for key, value in values.items():
         if value is not None:

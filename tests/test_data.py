@@ -1,0 +1,70 @@
+"""Batches: which pairs meet, and that a resumed run meets the same ones."""
+
+import numpy as np
+import pytest
+
+from motionpatches import make_motions
+from motionpatches.processing.corpora import to_dataset
+from motionpatches.training.data import PairBatchSampler, count_long_captions, make_loader
+
+
+CAPTIONS = [["walks", "goes"], ["walks"], ["jumps"], ["walks", "runs"], ["jumps"], ["sits"]]
+
+
+def rows_of(batches):
+    return sorted(row for batch in batches for row, _, _ in batch)
+
+
+def test_each_row_comes_once_an_epoch():
+    assert rows_of(PairBatchSampler(CAPTIONS, 2, unique_captions=False)) == list(range(6))
+
+
+def test_equal_captions_never_share_a_batch():
+    for seed in range(20):
+        sampler = PairBatchSampler(CAPTIONS, 4, seed)
+        for batch in sampler:
+            texts = [CAPTIONS[row][caption] for row, caption, _ in batch]
+            assert len(set(texts)) == len(texts)
+    together = [
+        [CAPTIONS[row][caption] for row, caption, _ in batch]
+        for seed in range(20)
+        for batch in PairBatchSampler(CAPTIONS, 4, seed, unique_captions=False)
+    ]
+    assert any(len(set(texts)) < len(texts) for texts in together)
+
+
+def test_order_depends_on_seed_and_epoch_alone():
+    first, second = PairBatchSampler(CAPTIONS, 2, seed=1), PairBatchSampler(CAPTIONS, 2, seed=1)
+    assert list(first) == list(second) == list(first)
+    second.set_epoch(1)
+    assert list(first) != list(second)
+    assert list(PairBatchSampler(CAPTIONS, 2, seed=2)) != list(first)
+
+
+def test_all_captions_of_a_row_are_drawn_in_time():
+    sampler, drawn = PairBatchSampler(CAPTIONS, 6), set()
+    for epoch in range(20):
+        sampler.set_epoch(epoch)
+        drawn |= {(row, caption) for batch in sampler for row, caption, _ in batch}
+    assert {(0, 0), (0, 1), (3, 0), (3, 1)} <= drawn
+
+
+def test_too_little_to_contrast():
+    with pytest.raises(ValueError, match="at least two pairs; got 1 rows"):
+        PairBatchSampler([["walks"]], 4)
+    with pytest.raises(ValueError, match="1 of 2 rows have no caption, the first is row 1"):
+        PairBatchSampler([["walks"], []], 4)
+
+
+def test_loader_gives_what_the_model_takes(processor):
+    rows = to_dataset(make_motions(5, "smpl22", 0, actions=["wave", "kick"]), "made")
+    loader = make_loader(rows, processor, batch_size=3, seed=0, unique_captions=True)
+    batch = next(iter(loader))
+    assert set(batch) == {"motion_values", "motion_attention_mask", "input_ids", "attention_mask"}
+    assert batch["motion_values"].shape[:2] == (3, 3)
+    again = next(iter(make_loader(rows, processor, batch_size=3, seed=0, unique_captions=True)))
+    np.testing.assert_array_equal(batch["motion_values"], again["motion_values"])  # random crops included
+
+
+def test_long_captions_are_counted(processor):
+    assert count_long_captions(processor, ["walks", "walks " * 63]) == 1
