@@ -124,7 +124,8 @@ class MotionPatchesConfig(PreTrainedConfig):
     @property
     def patch_size(self) -> int:
         """N: frames for each window, and sample points for each body part."""
-        return self.motion_config.patch_size  # type: ignore[union-attr]
+        motion_config: PreTrainedConfig = self.motion_config
+        return motion_config.patch_size
 
 
 MotionPatchesConfig.register_for_auto_class("AutoConfig")

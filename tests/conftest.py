@@ -87,3 +87,53 @@ def tiny_config(tokenizer, **kwargs):
 def model(tokenizer):
     torch.manual_seed(0)
     return MotionPatchesModel(tiny_config(tokenizer)).eval()
+
+
+@pytest.fixture(scope="session")
+def tiny_data():
+    """Procedural motions on two skeletons: a `DatasetDict` with train, validation and test."""
+    from datasets import DatasetDict, concatenate_datasets
+
+    from motionpatches import make_motions
+    from motionpatches.processing.corpora import to_dataset
+
+    def part(num, seed):
+        made = [to_dataset(make_motions(num, s, seed, actions=["wave", "kick", "squat"]), s) for s in ("smpl22", "body21")]
+        return concatenate_datasets(made)
+
+    return DatasetDict({"train": part(12, 0), "validation": part(6, 1), "test": part(6, 2)})
+
+
+TINY_RECIPE = {
+    "motion_size": "tiny",
+    "motion_depth": 1,
+    "motion_pooling": "mean",
+    "text_name": None,
+    "text_width": 32,
+    "text_depth": 1,
+    "text_pooling": "mean",
+    "projection_dim": 32,
+    "projection_dropout": 0.0,
+    "max_frames": 96,
+    "epochs": 3,
+    "batch_size": 8,
+    "tracker": "none",
+}
+
+
+@pytest.fixture
+def tiny_recipe():
+    from motionpatches.training.recipe import parse_recipe
+
+    return parse_recipe("tiny", TINY_RECIPE)
+
+
+@pytest.fixture(scope="session")
+def trained_run(tiny_data, tmp_path_factory):
+    """A finished training run; tests read it and must not change it."""
+    from motionpatches.training.loop import train
+    from motionpatches.training.recipe import parse_recipe
+
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    train(parse_recipe("tiny", TINY_RECIPE), tiny_data, folder)
+    return folder

@@ -65,12 +65,16 @@ def fit_processor(processor: MotionPatchProcessor, rows: Dataset, per_skeleton: 
 
 
 def train_tokenizer(captions: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """A lower-case WordPiece tokenizer in the manner of BERT, trained on captions."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token=_SPECIAL_TOKENS["unk_token"]))
+    """A lower-case byte-pair tokenizer with BERT's normalisation and special tokens, trained on captions.
+
+    Byte pairs, as the trainer of WordPiece breaks ties at random: equal captions would give other vocabularies in each run.
+    """
+    tokenizer = Tokenizer(models.BPE(unk_token=_SPECIAL_TOKENS["unk_token"]))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     special = list(_SPECIAL_TOKENS.values())
-    tokenizer.train_from_iterator(captions, trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=special))
+    trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator(captions, trainer)
     cls, sep = _SPECIAL_TOKENS["cls_token"], _SPECIAL_TOKENS["sep_token"]
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{cls} $A {sep}",

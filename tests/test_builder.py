@@ -1,0 +1,60 @@
+"""From a recipe to a processor and a model."""
+
+import pytest
+import torch
+from conftest import TINY_RECIPE
+from transformers import BertConfig, BertModel
+
+from motionpatches import make_motions
+from motionpatches.training.builder import build_model, build_processor, train_tokenizer
+from motionpatches.training.recipe import parse_recipe
+
+
+def test_equal_captions_give_equal_tokenizers():
+    captions = [text for motion in make_motions(60) for text in motion["captions"]]
+    first, *others = (train_tokenizer(captions, 500) for _ in range(4))
+    assert len(first) > 200
+    assert all(other.get_vocab() == first.get_vocab() for other in others)
+
+
+def test_trained_tokenizer_frames_and_lowers_text():
+    tokenizer = train_tokenizer(["a person walks", "someone jumps"] * 5, 100)
+    ids = tokenizer("A PERSON walks")["input_ids"]
+    assert (ids[0], ids[-1]) == (tokenizer.cls_token_id, tokenizer.sep_token_id)
+    assert ids == tokenizer("a person walks")["input_ids"]
+    assert tokenizer.unk_token_id not in ids
+
+
+def test_settings_reach_processor_and_model(tiny_data):
+    values = {"root": "relative", "body_scale": 0.7, "normalization": "points", "loss": "softmax_mean", "temperature": 0.1}
+    recipe = parse_recipe("mine", {**TINY_RECIPE, **values, "per_skeleton_statistics": False, "window_mask": False})
+    processor = build_processor(recipe, tiny_data["train"])
+    motion_processor = processor.feature_extractor
+    assert (motion_processor.root, motion_processor.body_scale, motion_processor.max_frames) == ("relative", 0.7, 96)
+    assert set(motion_processor.statistics) == {"shared"}
+    assert motion_processor.return_attention_mask is False
+    model = build_model(recipe, processor)
+    assert model.config.loss == "softmax_mean"
+    assert model.logit_scale.exp().item() == pytest.approx(10)
+    assert model.config.text_config.vocab_size == len(processor.tokenizer)
+
+
+def test_pretrained_text_tower_arrives_whole(tiny_data, tmp_path):
+    tokenizer = train_tokenizer([text for texts in tiny_data["train"]["captions"] for text in texts], 200)
+    tokenizer.save_pretrained(tmp_path)
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64
+    )
+    pretrained = BertModel(config)
+    pretrained.save_pretrained(tmp_path)
+    recipe = parse_recipe("mine", {**TINY_RECIPE, "text_name": str(tmp_path)})
+    processor = build_processor(recipe, tiny_data["train"])
+    model = build_model(recipe, processor)
+    for name, tensor in model.text_model.state_dict().items():
+        assert torch.equal(tensor, pretrained.state_dict()[name])
+
+
+def test_a_pretrained_vit_needs_a_pretrained_text_model(tiny_data):
+    recipe = parse_recipe("mine", {**TINY_RECIPE, "motion_name": "vit_tiny_patch16_224"})
+    with pytest.raises(ValueError, match="motion_name needs text_name too"):
+        build_model(recipe, build_processor(recipe, tiny_data["train"]))
