@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 QUICKSTART_DIR ?= quickstart
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-slow lint format types wheel clean
+.PHONY: help install quickstart test test-slow smoke lint format types wheel clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -39,7 +39,15 @@ types: $(INSTALLED)  ## Check types with mypy
 	$(BIN)/mypy; status=$$?; $(BIN)/python -m pip install --quiet --no-deps --editable .; exit $$status
 
 wheel: $(INSTALLED)  ## Build wheel and sdist into dist/
-	$(BIN)/python -m build
+	rm -rf dist && $(BIN)/python -m build
+
+smoke: wheel  ## Install the wheel, then the sdist, into a clean environment and run the smoke tests there
+	rm -rf build/smoke && mkdir -p build/smoke && cp -r tests build/smoke/
+	$(PYTHON) -m venv build/smoke/venv
+	build/smoke/venv/bin/python -m pip install --quiet "$$(echo dist/*.whl)[test]"
+	cd build/smoke && venv/bin/python -m pytest -c ../../pyproject.toml --rootdir . -m smoke tests
+	build/smoke/venv/bin/python -m pip install --quiet --force-reinstall --no-deps dist/*.tar.gz
+	cd build/smoke && venv/bin/python -m pytest -c ../../pyproject.toml --rootdir . -m smoke tests
 
 clean:  ## Remove what the targets above made (.venv stays)
 	rm -rf build dist *.egg-info $(QUICKSTART_DIR)

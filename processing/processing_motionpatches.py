@@ -238,14 +238,17 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         Raises:
             ValueError: If the skeleton has no statistics and there are no shared ones.
         """
-        joints = self.to_joints(motion)
-        matrix = patch_matrix(motion.skeleton, self.patch_size, self.interpolation)
-        source = self.statistics_for(motion.skeleton)
+        return self.joints_to_points(self.to_joints(motion), motion.skeleton)
+
+    def joints_to_points(self, joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+        """The second half of `to_points`: what `to_joints` gave, (T', J, 3), normalised and interpolated to (T', 5·N, 3)."""
+        matrix = patch_matrix(skeleton, self.patch_size, self.interpolation)
+        source = self.statistics_for(skeleton)
         if source is None:
             return interpolate(joints, matrix).astype(np.float32)
         mean, std = (np.asarray(self.statistics[source][key]) for key in ("mean", "std"))
         per_joint = self.normalization == "joints" and source != "shared"
-        expected = motion.skeleton.num_joints if per_joint else len(matrix)
+        expected = skeleton.num_joints if per_joint else len(matrix)
         if len(mean) != expected:
             raise ValueError(
                 f"statistics of {source!r} hold {len(mean)} rows, but normalization={self.normalization!r} with patch_size="

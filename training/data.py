@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Sampler
 from transformers import BatchFeature
 
 from ..processing.processing_motionpatches import MotionTextProcessor
+from .augmentation import Augmentation
 
 
 class MotionTextDataset(torch.utils.data.Dataset):
@@ -18,12 +19,14 @@ class MotionTextDataset(torch.utils.data.Dataset):
     Args:
         rows: A data set with the columns of `processing.corpora.load_motions`.
         processor: Makes the patches.
+        augmentation: Changes to the motions, drawn anew from the seed of each item; default none.
     """
 
-    def __init__(self, rows: Dataset, processor: MotionTextProcessor) -> None:
+    def __init__(self, rows: Dataset, processor: MotionTextProcessor, augmentation: Augmentation | None = None) -> None:
         self.rows = rows.with_format("numpy")
         self.captions: list[list[str]] = rows["captions"][:]
         self.motion_processor = processor.feature_extractor
+        self.augmentation = augmentation or Augmentation()
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -31,7 +34,8 @@ class MotionTextDataset(torch.utils.data.Dataset):
     def __getitem__(self, key: tuple[int, int, int]) -> dict[str, Any]:
         row, caption, seed = key
         motion = self.motion_processor.resolve([self.rows[int(row)]])[0]
-        return {"points": self.motion_processor.to_points(motion), "caption": self.captions[row][caption], "seed": seed}
+        points = self.augmentation.to_points(self.motion_processor, motion, np.random.default_rng(seed))
+        return {"points": points, "caption": self.captions[row][caption], "seed": seed}
 
 
 class Collator:
@@ -125,9 +129,15 @@ class PairBatchSampler(Sampler[list[tuple[int, int, int]]]):
 
 
 def make_loader(
-    rows: Dataset, processor: MotionTextProcessor, batch_size: int, seed: int, unique_captions: bool, num_workers: int = 0
+    rows: Dataset,
+    processor: MotionTextProcessor,
+    batch_size: int,
+    seed: int,
+    unique_captions: bool,
+    num_workers: int = 0,
+    augmentation: Augmentation | None = None,
 ) -> DataLoader:
     """A loader over training pairs; call `loader.batch_sampler.set_epoch` before each pass."""
-    dataset = MotionTextDataset(rows, processor)
+    dataset = MotionTextDataset(rows, processor, augmentation)
     sampler = PairBatchSampler(dataset.captions, batch_size, seed, unique_captions)
     return DataLoader(dataset, batch_sampler=sampler, collate_fn=Collator(processor), num_workers=num_workers)

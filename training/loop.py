@@ -18,6 +18,7 @@ from transformers import AutoModel, AutoProcessor, get_scheduler
 
 from ..modeling_motionpatches import MotionPatchesModel
 from ..processing.processing_motionpatches import MotionTextProcessor
+from .augmentation import Augmentation
 from .builder import build_model, build_processor, check_fields, fit_processor
 from .data import count_long_captions, make_loader
 from .evaluation import evaluate, mean_recall
@@ -62,7 +63,10 @@ def train(
     model, processor = _build(recipe, data["train"], output / "last" if resume else init_from, fit=not resume)
     _report(accelerator, data, processor)
 
-    loader = make_loader(data["train"], processor, run.batch_size, run.seed, run.unique_captions, run.num_workers)
+    augmentation = Augmentation(run.augment_heading, run.augment_tempo, run.augment_offset, run.augment_jitter)
+    loader = make_loader(
+        data["train"], processor, run.batch_size, run.seed, run.unique_captions, run.num_workers, augmentation
+    )
     optimizer = AdamW(parameter_groups(model, run), weight_decay=run.weight_decay)
     sampler: Any = loader.batch_sampler
     steps_per_epoch = len(sampler)

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from rich.console import Console
 from transformers import AutoModel, AutoProcessor, pipeline
@@ -82,7 +81,7 @@ def run_quickstart(
     for query, hits in zip(QUERIES, found, strict=True):
         console.print(f"“{query}” → {hits[0]['captions'][0]}", highlight=False)
     draw_hits(processor, gallery, list(QUERIES), found).savefig(output / "retrieval.png", dpi=110)
-    draw_patches(processor, rows).savefig(output / "motion_patches.png", dpi=110)
+    draw_patches(processor, seed).savefig(output / "motion_patches.png", dpi=110)
 
     content = {
         "task": "quickstart",
@@ -138,20 +137,17 @@ def write_samples(folder: Path, seed: int) -> dict[str, Path]:
     return files
 
 
-def draw_patches(processor: Any, rows: Dataset, labels: tuple[str, ...] = ("walks", "waves", "jumps")) -> Any:
+def draw_patches(processor: Any, seed: int) -> Any:
     """Motions beside their patches (paper Figure 4), as a `matplotlib` figure."""
     patches = processor.feature_extractor
-    rows = rows.with_format("numpy")
     items = []
-    for label in labels:
-        row = rows[int(np.flatnonzero(np.array(rows["label"]) == label)[0])]
-        motion = patches.resolve([row])[0]
-        inputs = patches(row)
+    for made in make_motions(3, "smpl22", seed, actions=["walk", "wave", "jump"]):
+        inputs = patches(made)
         items.append(
             {
-                "joints": motion.joints,
-                "skeleton": motion.skeleton,
-                "caption": str(row["captions"][0]),
+                "joints": made["joints"],
+                "skeleton": made["skeleton"],
+                "caption": made["captions"][0],
                 "motion_values": inputs["motion_values"][0],
                 "mask": inputs["motion_attention_mask"][0],
             }

@@ -68,6 +68,10 @@ class RunArguments:
     unique_captions: bool = field(
         default=True, metadata={"help": "keep equal captions out of one batch: they are false negatives"}
     )
+    augment_heading: float = field(default=0.0, metadata={"help": "turn training motions by up to this many degrees"})
+    augment_tempo: float = field(default=0.0, metadata={"help": "play them faster or slower by up to this fraction"})
+    augment_offset: float = field(default=0.0, metadata={"help": "displace each joint, standard deviation in metres"})
+    augment_jitter: float = field(default=0.0, metadata={"help": "displace each joint of each frame, likewise"})
     lr_motion: float = 1e-4
     lr_text: float = 1e-5
     lr_head: float = 1e-3
