@@ -15,10 +15,18 @@ def test_environment_names_versions_and_device():
 
 
 def test_command_line_hides_folders(monkeypatch):
-    monkeypatch.setattr(
-        sys, "argv", ["/usr/bin/motionpatches", "evaluate", "/home/me/run/best", "--data", "mocap", "--split=test"]
-    )
-    assert results.command_line() == "motionpatches evaluate best --data mocap --split=test"
+    words = [
+        "/usr/bin/motionpatches",
+        "evaluate",
+        "/home/me/run/best",
+        "--data",
+        "mocap/a",
+        "--set=text_name=/opt/x/y",
+        "jumps and/or runs",
+    ]
+    monkeypatch.setattr(sys, "argv", words)
+    expected = "motionpatches evaluate run/best --data mocap/a --set=text_name=x/y jumps and/or runs"
+    assert results.command_line() == expected
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -41,7 +42,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         except _SHOWN as error:
             if os.environ.get("MOTIONPATCHES_TRACEBACK"):
                 raise
-            _errors.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True, markup=True)
+            _errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
             raise typer.Exit(1) from None
 
     app.command()(wrapper)
@@ -116,13 +117,15 @@ def read_training_facts(checkpoint: str) -> dict[str, Any] | None:
     """Recipe, seed and epochs of the run that a checkpoint folder belongs to, or `None`."""
     import json
 
+    from .results import shorten_path
+
     file = Path(checkpoint).parent / "results.json"
     if not file.exists():
         return None
     content = json.loads(file.read_text(encoding="utf-8"))
     if content.get("task") != "train":
         return None
-    recipe = {key: Path(value).name if key == "text_name" and value else value for key, value in content["recipe"].items()}
+    recipe = {key: shorten_path(value) if isinstance(value, str) else value for key, value in content["recipe"].items()}
     return {"recipe": recipe, **{key: content[key] for key in ("seed", "epochs", "best_epoch", "data")}}
 
 

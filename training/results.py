@@ -26,9 +26,15 @@ def environment() -> dict[str, Any]:
 
 
 def command_line() -> str:
-    """The command as typed, with paths cut to their last part: a results file is no place for a machine's folders."""
-    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
-    return " ".join(Path(word).name if os.sep in word and "=" not in word else word for word in words)
+    """The command as typed; of absolute paths only the last two parts, as a results file is no place for a machine's folders."""
+    return " ".join([Path(sys.argv[0]).name, *(shorten_path(word) for word in sys.argv[1:])])
+
+
+def shorten_path(word: str) -> str:
+    """`/home/me/data` → `me/data`, `text_name=/a/b/c` → `text_name=b/c`; anything else as it is."""
+    key, separator, value = word.rpartition("=")
+    path = Path(value)
+    return f"{key}{separator}{'/'.join(path.parts[1:][-2:])}" if path.is_absolute() else word
 
 
 def _commit() -> str | None:
