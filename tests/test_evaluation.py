@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import swinging_motion
 from transformers import AutoModel, AutoProcessor
 
 from motionpatches.training.evaluation import embed_motions, embed_texts, evaluate, mean_recall, zero_shot
@@ -18,6 +19,15 @@ def test_embeddings_keep_their_order_whatever_the_batch(loaded, tiny_data):
     np.testing.assert_allclose(np.linalg.norm(whole, axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(embed_motions(*loaded, rows, batch_size=5), whole, atol=1e-5)
     np.testing.assert_allclose(embed_motions(*loaded, rows.select([7, 2])), whole[[7, 2]], atol=1e-5)
+
+
+def test_cut_motions_are_counted_once_over_all_batches(loaded):
+    long = [{"joints": swinging_motion(num_frames=150), "skeleton": "smpl22", "fps": 20}] * 3
+    with pytest.warns(UserWarning) as caught:
+        embed_motions(*loaded, [*long, {**long[0], "joints": swinging_motion()}], batch_size=2)
+    assert [str(w.message) for w in caught] == [
+        "3 of 4 motions are longer than max_frames=96 (4.8 s) and were cut (truncation='start')"
+    ]
 
 
 def test_equal_texts_get_exactly_equal_embeddings(loaded):

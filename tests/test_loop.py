@@ -14,7 +14,7 @@ from motionpatches.processing.corpora import to_dataset
 from motionpatches.training import loop
 from motionpatches.training.builder import build_model, build_processor
 from motionpatches.training.loop import parameter_groups, train
-from motionpatches.training.recipe import parse_recipe
+from motionpatches.training.recipe import load_recipe, parse_recipe
 
 
 def weights(run, which="last"):
@@ -71,6 +71,22 @@ def test_resume_gives_the_weights_of_an_uninterrupted_run(tiny_recipe, tiny_data
     assert results["epochs"] == 3
     for name, tensor in weights(trained_run).items():
         assert torch.equal(tensor, weights(run)[name]), name
+
+
+def test_a_run_interrupted_before_its_first_epoch_can_be_started_again(tiny_recipe, tiny_data, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "_train_epoch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(tiny_recipe, tiny_data, tmp_path / "run")
+    short = dataclasses.replace(tiny_recipe, run=dataclasses.replace(tiny_recipe.run, epochs=1))
+    assert train(short, tiny_data, tmp_path / "run")["epochs"] == 1
+
+
+def test_the_saved_recipe_is_a_recipe(trained_run, tiny_recipe):
+    assert load_recipe(trained_run / "recipe.yaml").to_dict() == tiny_recipe.to_dict()
 
 
 def test_a_run_is_not_overwritten_nor_resumed_with_another_recipe(tiny_recipe, tiny_data, trained_run, tmp_path):

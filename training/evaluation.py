@@ -1,5 +1,6 @@
 """How a model is judged: retrieval in both directions and zero-shot classification (paper sections 4.2 and 5.2)."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,11 +38,21 @@ def embed_motions(
     model.eval()
     motions = motions.with_format("numpy") if isinstance(motions, Dataset) else motions
     patches = processor.feature_extractor
-    embeddings = []
+    embeddings, too_long = [], 0
     for start in tqdm(range(0, len(motions), batch_size), desc="motions", disable=None if progress else True, leave=False):
         batch = [motions[index] for index in range(start, min(start + batch_size, len(motions)))]
-        inputs = patches(batch, return_tensors="pt").to(model.device)
+        points = [patches.to_points(motion) for motion in patches.resolve(batch)]
+        too_long += sum(len(motion) > patches.max_frames for motion in points)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".* were cut")  # counted below, once for all batches
+            inputs = patches.pad(points, return_tensors="pt").to(model.device)
         embeddings.append(normalize(model.get_motion_features(**inputs).pooler_output.float(), dim=-1).cpu())
+    if too_long:
+        warnings.warn(
+            f"{too_long} of {len(motions)} motions are longer than max_frames={patches.max_frames} "
+            f"({patches.max_frames / patches.fps:g} s) and were cut (truncation={patches.truncation!r})",
+            stacklevel=2,
+        )
     return torch.cat(embeddings).numpy()
 
 

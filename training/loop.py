@@ -115,10 +115,10 @@ def parameter_groups(model: MotionPatchesModel, run: RunArguments) -> list[dict[
 def _prepare_output(recipe: Recipe, output: Path, resume: bool) -> None:
     saved = output / "recipe.yaml"
     if not resume:
-        if saved.exists():
+        if (output / "state").exists():  # an epoch counts as finished when its state is there
             raise FileExistsError(f"{output} already holds a run; go on with it by --resume, or choose another --output")
         output.mkdir(parents=True, exist_ok=True)
-        saved.write_text(yaml.safe_dump({"recipe": recipe.name, **recipe.to_dict()}, sort_keys=False), encoding="utf-8")
+        saved.write_text(f"# {recipe.name}\n" + yaml.safe_dump(recipe.to_dict(), sort_keys=False), encoding="utf-8")
         return
     if not saved.exists() or not (output / "state").exists():
         raise FileNotFoundError(f"{output} holds no run with a finished epoch to resume; leave --resume out to start one")
