@@ -23,11 +23,9 @@ def test_embeddings_keep_their_order_whatever_the_batch(loaded, tiny_data):
 
 def test_cut_motions_are_counted_once_over_all_batches(loaded):
     long = [{"joints": swinging_motion(num_frames=150), "skeleton": "smpl22", "fps": 20}] * 3
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match=r"^3 of 4 motions are longer than max_frames=96 \(4.8 s\) and were cut") as caught:
         embed_motions(*loaded, [*long, {**long[0], "joints": swinging_motion()}], batch_size=2)
-    assert [str(w.message) for w in caught] == [
-        "3 of 4 motions are longer than max_frames=96 (4.8 s) and were cut (truncation='start')"
-    ]
+    assert len(caught) == 1
 
 
 def test_equal_texts_get_exactly_equal_embeddings(loaded):

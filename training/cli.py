@@ -130,23 +130,24 @@ def read_training_facts(checkpoint: str) -> dict[str, Any] | None:
 
 
 def print_results(results: dict[str, Any], console: Console) -> None:
-    """One table of retrieval, each row beside its chance level, and one of zero-shot classification."""
+    """A table of retrieval for each gallery, with its chance levels, and one of zero-shot classification."""
     columns = ("R@1", "R@2", "R@3", "R@5", "R@10", "MedR")
-    table = Table("gallery", "size", "captions", "protocol", "direction", *columns, title="Retrieval (recalls in %)")
     for name, result in results.items():
+        title = f"{name}: retrieval among {result['num']} motions with {result['distinct_captions']} distinct captions (%)"
+        table = Table("protocol", "direction", *columns, title=title, title_justify="left")
         for protocol, directions in result["retrieval"].items():
             scored = [("text→motion", directions["t2m"]), ("motion→text", directions["m2t"])]
             for direction, values in [*scored, ("chance", result["chance"][protocol]["t2m"])]:
                 numbers = [f"{values[column]:.1f}" for column in columns]
-                size = (name, str(result["num"]), str(result["distinct_captions"]))
-                table.add_row(*size, protocol, direction, *numbers, style="dim" if direction == "chance" else None)
-    console.print(table)
+                table.add_row(protocol, direction, *numbers, style="dim" if direction == "chance" else None)
+        console.print(table)
     zero_shot = {name: result["zero_shot"] for name, result in results.items() if "zero_shot" in result}
     if zero_shot:
-        table = Table("gallery", "motions", "classes", "top-1", "top-5", "mean per class", "chance", title="Zero-shot (%)")
+        title = "zero-shot classification (%)"
+        table = Table("gallery", "classes", "top-1", "top-5", "per class", "chance", title=title, title_justify="left")
         for name, values in zero_shot.items():
             numbers = [f"{values[key]:.1f}" for key in ("top1", "top5", "macro_top1")]
-            table.add_row(name, str(values["num"]), str(values["num_classes"]), *numbers, f"{values['chance']['top1']:.1f}")
+            table.add_row(name, str(values["num_classes"]), *numbers, f"{values['chance']['top1']:.1f}")
         console.print(table)
 
 

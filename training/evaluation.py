@@ -51,7 +51,7 @@ def embed_motions(
         warnings.warn(
             f"{too_long} of {len(motions)} motions are longer than max_frames={patches.max_frames} "
             f"({patches.max_frames / patches.fps:g} s) and were cut (truncation={patches.truncation!r})",
-            stacklevel=2,
+            stacklevel=3,  # past the decorator
         )
     return torch.cat(embeddings).numpy()
 
