@@ -293,12 +293,16 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         truncation: str | None = None,
         return_attention_mask: bool | None = None,
         generator: np.random.Generator | None = None,
+        warn: bool = True,
     ) -> BatchFeature:
-        """Batch the outputs of `to_points`: cut to `max_frames`, pad with zeros to whole windows; see `__call__`."""
+        """Batch the outputs of `to_points`: cut to `max_frames`, pad with zeros to whole windows; see `__call__`.
+
+        Motions that are cut are counted in a warning, unless `warn` is off because the caller counts them itself.
+        """
         padding = _check_choice("padding", padding or self.padding, _CHOICES["padding"])
         truncation = _check_choice("truncation", truncation or self.truncation, _CHOICES["truncation"])
         too_long = sum(len(motion) > self.max_frames for motion in points)
-        if too_long and truncation != "random":  # a random crop is an augmentation that was asked for
+        if warn and too_long and truncation != "random":  # a random crop is an augmentation that was asked for
             warnings.warn(
                 f"{too_long} of {len(points)} motions are longer than max_frames={self.max_frames} "
                 f"({self.max_frames / self.fps:g} s) and were cut (truncation={truncation!r})",

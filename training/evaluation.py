@@ -43,9 +43,7 @@ def embed_motions(
         batch = [motions[index] for index in range(start, min(start + batch_size, len(motions)))]
         points = [patches.to_points(motion) for motion in patches.resolve(batch)]
         too_long += sum(len(motion) > patches.max_frames for motion in points)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".* were cut")  # counted below, once for all batches
-            inputs = patches.pad(points, return_tensors="pt").to(model.device)
+        inputs = patches.pad(points, return_tensors="pt", warn=False).to(model.device)
         embeddings.append(normalize(model.get_motion_features(**inputs).pooler_output.float(), dim=-1).cpu())
     if too_long:
         warnings.warn(

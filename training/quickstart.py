@@ -25,13 +25,13 @@ TRAINED_SKELETONS = ("smpl22", "body21", "cmu31", "kit21")
 UNSEEN_SKELETON = "kinect20"
 TEMPO, AMPLITUDE = (0.7, 1.4), (0.8, 1.2)
 SLOWER, FASTER = (0.55, 0.65), (1.5, 1.8)
-QUERIES = ("a person walks forward", "someone waves the left hand", "a person jumps twice")
+QUERIES = ("a person walks forward", "someone waves with the left hand", "a person jumps twice")
 # Seeds of the parts are this far apart, so that no part repeats a motion of another.
 _SEED_STEP = 1000
 
 
 def run_quickstart(
-    output: Path, seed: int, console: Console, motions_per_skeleton: int = 160, epochs: int | None = None
+    output: Path, seed: int, console: Console, motions_per_skeleton: int = 400, epochs: int | None = None
 ) -> dict:
     """Make motions, train, evaluate, save, reload, classify, retrieve and draw.
 
@@ -101,8 +101,8 @@ def run_quickstart(
 
 
 def make_data(seed: int, motions_per_skeleton: int) -> tuple[DatasetDict, dict[str, Dataset]]:
-    """Training and validation motions, and three test galleries: like training; at tempos outside the training range; and on a
-    skeleton that training never saw."""
+    """Training and validation motions, and three test galleries: `test`, made like the training motions; `slower and faster`, at
+    tempos outside the training range; and `unseen …`, on a skeleton that training never saw."""
     base = seed * 100 * _SEED_STEP
 
     def make(part: int, num: int, skeletons: tuple[str, ...], tempo: tuple[float, float] = TEMPO) -> Dataset:
@@ -118,10 +118,10 @@ def make_data(seed: int, motions_per_skeleton: int) -> tuple[DatasetDict, dict[s
     )
     galleries = {
         "test": make(2, each, TRAINED_SKELETONS),
-        "test, slower and faster than in training": concatenate_datasets(
+        "slower and faster": concatenate_datasets(
             [make(3, 2 * each, TRAINED_SKELETONS[:1], SLOWER), make(4, 2 * each, TRAINED_SKELETONS[:1], FASTER)]
         ),
-        f"test, unseen skeleton {UNSEEN_SKELETON}": make(5, 4 * each, (UNSEEN_SKELETON,)),
+        f"unseen {UNSEEN_SKELETON}": make(5, 4 * each, (UNSEEN_SKELETON,)),
     }
     return data, galleries
 
