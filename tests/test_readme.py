@@ -1,0 +1,55 @@
+"""What the README says is true: its numbers stand in results files, its links and commands exist."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from motionpatches.training.cli import app
+from motionpatches.training.recipe import list_recipes
+
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+RESULTS = README[README.index("## Results") : README.index("## Development")]
+
+
+def numbers_in(value):
+    if isinstance(value, dict):
+        return {number for item in value.values() for number in numbers_in(item)}
+    return {f"{value:.1f}"} if isinstance(value, (int, float)) and not isinstance(value, bool) else set()
+
+
+def test_every_number_of_the_results_comes_from_a_results_file():
+    measured = set()
+    for file in (ROOT / "docs" / "results").glob("*.json"):
+        measured |= numbers_in(json.loads(file.read_text(encoding="utf-8"))["results"])
+    said = set(re.findall(r"(?<![\w.])\d+\.\d(?![\w.])", RESULTS))
+    assert len(said) > 20
+    assert said <= measured
+
+
+def test_links_and_pictures_exist():
+    targets = re.findall(r"\]\((?!http)([^)#]+)\)", README)
+    assert len(targets) > 5
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_commands_and_options_exist():
+    commands = re.findall(r"^motionpatches (\w+)(.*)$", README, re.MULTILINE)
+    assert len(commands) > 5
+    for name, rest in commands:
+        shown = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"})
+        assert shown.exit_code == 0, name
+        for option in re.findall(r"--[a-z-]+", rest):
+            assert option in shown.output, (name, option)
+        for recipe in re.findall(r"--recipe (\w+)", rest):
+            assert recipe in list_recipes()
+
+
+@pytest.mark.parametrize("target", ["quickstart", "test"])
+def test_make_targets_exist(target):
+    assert f"make {target}" in README
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
