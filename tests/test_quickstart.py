@@ -2,14 +2,20 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 from transformers import AutoModel, AutoProcessor, pipeline
+from typer.testing import CliRunner
 
 from motionpatches import MotionPatchesModel
+from motionpatches.training.cli import app
 from motionpatches.training.quickstart import TRAINED_SKELETONS, UNSEEN_SKELETON, make_data, run_quickstart
+
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -48,15 +54,29 @@ def test_an_earlier_quickstart_is_not_overwritten(finished):
         run_quickstart(finished, 0, Console(quiet=True))
 
 
-def test_the_readme_lines_work_on_what_it_left(finished, monkeypatch):
-    """The README's Python block, as it stands."""
-    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-    code = next(block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "AutoProcessor" in block)
+@pytest.fixture
+def as_in_the_readme(finished, monkeypatch):
+    """The finished quickstart under the name that the README gives it, in the current folder."""
     monkeypatch.chdir(finished.parent)
-    (finished.parent / "quickstart").symlink_to(finished)
+    link = finished.parent / "quickstart"
+    if not link.exists():
+        link.symlink_to(finished)
+
+
+def test_the_readme_python_works_on_what_it_left(as_in_the_readme):
+    code = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "AutoProcessor" in block)
     scope: dict = {}
     exec(compile(code, "README.md", "exec"), scope)
     assert scope["classify"].task == "zero-shot-motion-classification"
+
+
+LINES = re.findall(r"^motionpatches (.* quickstart/.*)$", README, re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_the_readme_shell_lines_work_on_what_it_left(line, as_in_the_readme):
+    result = CliRunner().invoke(app, shlex.split(line))
+    assert result.exit_code == 0, result.output
 
 
 def test_classification_of_a_sample_file_works_for_any_label(finished):

@@ -133,8 +133,9 @@ def print_results(results: dict[str, Any], console: Console) -> None:
     """A table of retrieval for each gallery, with its chance levels, and one of zero-shot classification."""
     columns = ("R@1", "R@2", "R@3", "R@5", "R@10", "MedR")
     for name, result in results.items():
-        title = f"{name}: retrieval among {result['num']} motions with {result['distinct_captions']} distinct captions (%)"
-        table = Table("protocol", "direction", *columns, title=title, title_justify="left")
+        size = f"{result['num']} motions, {result['distinct_captions']} distinct captions"
+        console.print(f"\n[bold]{escape(name)}[/]: retrieval in %, {size}", highlight=False)
+        table = Table("protocol", "direction", *columns)
         for protocol, directions in result["retrieval"].items():
             scored = [("text→motion", directions["t2m"]), ("motion→text", directions["m2t"])]
             for direction, values in [*scored, ("chance", result["chance"][protocol]["t2m"])]:
@@ -143,8 +144,8 @@ def print_results(results: dict[str, Any], console: Console) -> None:
         console.print(table)
     zero_shot = {name: result["zero_shot"] for name, result in results.items() if "zero_shot" in result}
     if zero_shot:
-        title = "zero-shot classification (%)"
-        table = Table("gallery", "classes", "top-1", "top-5", "per class", "chance", title=title, title_justify="left")
+        console.print("\nzero-shot classification in %", highlight=False)
+        table = Table("gallery", "classes", "top-1", "top-5", "per class", "chance")
         for name, values in zero_shot.items():
             numbers = [f"{values[key]:.1f}" for key in ("top1", "top5", "macro_top1")]
             table.add_row(name, str(values["num_classes"]), *numbers, f"{values['chance']['top1']:.1f}")
@@ -176,7 +177,8 @@ def classify(
             skeleton=skeleton,
             fps=fps,
         )
-        table = Table("score", "label", title=str(file))
+        console.print(f"\n[bold]{escape(str(file))}[/]", highlight=False)
+        table = Table("score", "label")
         for entry in scores:
             table.add_row(f"{entry['score']:.3f}", entry["label"])
         console.print(table)
@@ -202,7 +204,8 @@ def retrieve(
     if query:
         found = motions_by_text(model, processor, query, gallery, top)
         for text, hits in zip(query, found, strict=True):
-            table = Table("score", "motion", "captions", title=text)
+            console.print(f"\n[bold]{escape(text)}[/]", highlight=False)
+            table = Table("score", "motion", "captions")
             for hit in hits:
                 table.add_row(f"{hit['score']:.3f}", hit["id"], "; ".join(hit["captions"]))
             console.print(table)
@@ -212,7 +215,8 @@ def retrieve(
     if motion:
         texts = [text for captions in gallery.captions for text in captions]
         for file, hits in zip(motion, texts_by_motion(model, processor, [str(m) for m in motion], texts, top), strict=True):
-            table = Table("score", "caption", title=str(file))
+            console.print(f"\n[bold]{escape(str(file))}[/]", highlight=False)
+            table = Table("score", "caption")
             for hit in hits:
                 table.add_row(f"{hit['score']:.3f}", hit["text"])
             console.print(table)

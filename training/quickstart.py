@@ -55,7 +55,7 @@ def run_quickstart(
         raise FileExistsError(f"{output} holds an earlier quickstart; remove it, or choose another --output")
     console.rule("1. motions")
     data, galleries = make_data(seed, motions_per_skeleton)
-    data.save_to_disk(str(output / "data"))
+    DatasetDict({**data, "test": galleries["test"]}).save_to_disk(str(output / "data"))
     files = write_samples(output / "motions", seed)
     console.print(f"train: {describe_data(data['train'])}; {len(list_actions())} actions", highlight=False)
 
