@@ -42,7 +42,7 @@ wheel: $(INSTALLED)  ## Build wheel and sdist into dist/
 	rm -rf dist && $(BIN)/python -m build
 
 smoke: wheel  ## Install the wheel, then the sdist, into a clean environment and run the smoke tests there
-	rm -rf build/smoke && mkdir -p build/smoke && cp -r tests build/smoke/
+	rm -rf build/smoke && mkdir -p build/smoke/tests && cp tests/conftest.py tests/test_smoke.py build/smoke/tests/
 	$(PYTHON) -m venv build/smoke/venv
 	build/smoke/venv/bin/python -m pip install --quiet "$$(echo dist/*.whl)[test]"
 	cd build/smoke && venv/bin/python -m pytest -c ../../pyproject.toml --rootdir . -m smoke tests
