@@ -1,7 +1,5 @@
 """Processors: motions of any length, rate and skeleton → `motion_values`; captions → `input_ids`."""
 
-import importlib
-import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,6 +9,7 @@ from transformers import BatchFeature, FeatureExtractionMixin, ProcessorMixin
 
 from .canonical import canonicalize as to_canonical_frame
 from .canonical import relative_to_root
+from .motion_inputs import one_per_motion, read_input, settle_fps
 from .patches import INTERPOLATIONS, interpolate, normalize, num_windows, patch_matrix, window_mask
 from .resampling import resample
 from .skeletons import UNITS, Skeleton, get_skeleton, list_skeletons
@@ -180,16 +179,16 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         motions = list(motions) if isinstance(motions, (list, tuple)) else [motions]
         if not motions:
             raise ValueError("got an empty list of motions; pass at least one")
-        skeletons = _one_per_motion("skeleton", skeleton, len(motions))
-        rates = _one_per_motion("fps", fps, len(motions))
+        skeletons = one_per_motion("skeleton", skeleton, len(motions))
+        rates = one_per_motion("fps", fps, len(motions))
         resolved = []
         unknown_rates = 0
         for index, (motion, own_skeleton, own_fps) in enumerate(zip(motions, skeletons, rates, strict=True)):
-            joints, said_skeleton, said_fps, unit = _read(motion, index)
+            joints, said_skeleton, said_fps, unit = read_input(motion, index)
             found = self._settle_skeleton(joints, said_skeleton, own_skeleton, index)
             if unit is not None and unit != found.unit:
                 joints = joints * (UNITS[unit] / UNITS[found.unit])
-            rate = _settle_fps(said_fps, own_fps, index)
+            rate = settle_fps(said_fps, own_fps, index)
             unknown_rates += rate is None
             resolved.append(ResolvedMotion(joints, found, self.fps if rate is None else rate))
         if unknown_rates:
@@ -472,91 +471,6 @@ class _RunningMoments:
     def statistics(self) -> dict[str, Any]:
         std = np.sqrt(self.squares / self.count)
         return {"mean": self.mean.tolist(), "std": np.maximum(std, _MIN_STD).tolist()}
-
-
-def _read(motion: Any, index: int) -> tuple[np.ndarray, Any, Any, str | None]:
-    """Joints, and the skeleton, frame rate and unit that the motion itself states (or `None`)."""
-    skeleton = fps = unit = None
-    if isinstance(motion, (str, os.PathLike)):
-        motion = _read_file(motion)
-    if isinstance(motion, Mapping):
-        if "joints" not in motion:
-            raise ValueError(f"motion {index} is a dict with keys {sorted(motion)}; it needs 'joints', an array (T, J, 3)")
-        skeleton, fps = motion.get("skeleton"), motion.get("fps")
-        is_row = "num_frames" in motion
-        unit = motion.get("unit", "metres" if is_row else None)
-        if unit is not None and unit not in UNITS:
-            raise ValueError(f"motion {index} has unit {unit!r}; known: {', '.join(sorted(UNITS))}")
-        motion = _unflatten(motion, index) if is_row else motion["joints"]
-    elif hasattr(motion, "joints"):
-        motion, skeleton, fps = motion.joints, motion.skeleton, motion.fps
-    if hasattr(motion, "detach"):  # a torch tensor, wherever it lies
-        motion = motion.detach().cpu().numpy()
-    return _check_joints(motion, index), skeleton, fps, unit
-
-
-def _unflatten(row: Mapping[str, Any], index: int) -> np.ndarray:
-    """Joints (T, J, 3) of a data set row, which holds them flat beside `num_frames` and `num_joints`."""
-    joints = np.asarray(row["joints"])
-    shape = (int(row["num_frames"]), int(row["num_joints"]), 3)
-    if joints.size != np.prod(shape):
-        raise ValueError(f"motion {index} holds {joints.size} values, but num_frames and num_joints say {shape}")
-    return joints.reshape(shape)
-
-
-def _read_file(path: Any) -> Any:
-    try:
-        readers = importlib.import_module("motionpatches.processing.readers")
-    except ImportError as error:
-        raise ImportError(
-            f"reading the file {path} needs the package: pip install motionpatches (arrays need nothing)"
-        ) from error
-    return readers.read_motion(path)
-
-
-def _check_joints(motion: Any, index: int) -> np.ndarray:
-    try:
-        joints = np.asarray(motion, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"motion {index} is a {type(motion).__name__}; expected an array (T, J, 3), a file path, a Motion, or a dict with "
-            "'joints'"
-        ) from error
-    if joints.ndim != 3 or joints.shape[-1] != 3:
-        hint = "; pass a batch as a list of motions" if joints.ndim == 4 else ""
-        raise ValueError(f"motion {index} has shape {joints.shape}; expected (frames, joints, 3){hint}")
-    if joints.shape[1] == 0:
-        raise ValueError(f"motion {index} has shape {joints.shape}: no joints")
-    if len(joints) < 2:
-        raise ValueError(f"motion {index} has {len(joints)} frames; a motion needs at least two")
-    bad = ~np.isfinite(joints)
-    if bad.any():
-        frame, joint, _ = np.argwhere(bad)[0]
-        raise ValueError(
-            f"motion {index} has {int(bad.sum())} values that are NaN or infinite, the first at frame {frame}, joint {joint}; "
-            "fill the gaps or leave those frames out first"
-        )
-    return joints
-
-
-def _settle_fps(said: Any, given: Any, index: int) -> float | None:
-    if said is not None and given is not None and float(said) != float(given):
-        raise ValueError(f"motion {index} says {said} frames per second, but the call says fps={given}; drop one of the two")
-    rate = given if said is None else said
-    if rate is None:
-        return None
-    rate = float(rate)
-    if not np.isfinite(rate) or rate <= 0:
-        raise ValueError(f"motion {index}: fps must be a positive number of frames per second, got {rate}")
-    return rate
-
-
-def _one_per_motion(name: str, value: Any, num_motions: int) -> list[Any]:
-    if not isinstance(value, (list, tuple)):
-        return [value] * num_motions
-    if len(value) != num_motions:
-        raise ValueError(f"got {num_motions} motions but {len(value)} values of {name}=; pass one, or one for each motion")
-    return list(value)
 
 
 def _check_choice(option: str, value: Any, choices: tuple[Any, ...]) -> Any:

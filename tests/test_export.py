@@ -11,7 +11,8 @@ def test_everything_a_checkpoint_needs_is_in_the_folder(model, processor, tmp_pa
     save_checkpoint(model, processor, tmp_path / "model", {"recipe_name": "mine", "results": "R@1 of **12.3**"})
     names = {path.name for path in (tmp_path / "model").iterdir()}
     assert {"config.json", "model.safetensors", "processor_config.json", "tokenizer.json", "README.md"} <= names
-    assert {"modeling_motionpatches.py", "processing_motionpatches.py", "skeletons.py", "canonical.py"} <= names
+    travelling = ("modeling_motionpatches", "processing_motionpatches", "motion_inputs", "patches", "skeletons", "canonical")
+    assert {f"{module}.py" for module in travelling} <= names
     assert not [name for name in names if name.endswith((".bin", ".pkl", ".pt"))]
     auto_map = json.loads((tmp_path / "model" / "config.json").read_text())["auto_map"]
     assert auto_map["AutoModel"] == "modeling_motionpatches.MotionPatchesModel"
