@@ -70,9 +70,17 @@ def build_from_pretrained(
         norm = {key.removeprefix("layernorm."): motion_state.pop(key) for key in ("layernorm.weight", "layernorm.bias")}
         model.motion_norm.load_state_dict(norm)
     _load_exactly(model.motion_model, motion_state, motion_name)
-    text_state = {k: v for k, v in text_model.state_dict().items() if not k.startswith("pooler.")}
-    _load_exactly(model.text_model, text_state, text_name)
+    load_text_tower(model, text_model, text_name)
     return model.eval()
+
+
+def load_text_tower(model: MotionPatchesModel, pretrained: torch.nn.Module, name: str) -> None:
+    """Copy a pretrained text model into the text tower, all but BERT's pooler, which the tower goes without.
+
+    Raises:
+        ValueError: If the weights do not fill the tower exactly.
+    """
+    _load_exactly(model.text_model, {k: v for k, v in pretrained.state_dict().items() if not k.startswith("pooler.")}, name)
 
 
 def _load_exactly(module: torch.nn.Module, state_dict: Mapping[str, torch.Tensor], name: str) -> None:

@@ -302,11 +302,7 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         truncation = _check_choice("truncation", truncation or self.truncation, _CHOICES["truncation"])
         too_long = sum(len(motion) > self.max_frames for motion in points)
         if warn and too_long and truncation != "random":  # a random crop is an augmentation that was asked for
-            warnings.warn(
-                f"{too_long} of {len(points)} motions are longer than max_frames={self.max_frames} "
-                f"({self.max_frames / self.fps:g} s) and were cut (truncation={truncation!r})",
-                stacklevel=3,
-            )
+            warnings.warn(self.describe_cut(too_long, len(points), truncation), stacklevel=3)
         kept = [self._truncate(motion, truncation, generator) for motion in points]
         longest = max(len(motion) for motion in kept)
         windows = self.max_frames // self.patch_size if padding == "max_length" else num_windows(longest, self.patch_size)
@@ -317,6 +313,13 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         if self.return_attention_mask if return_attention_mask is None else return_attention_mask:
             data["motion_attention_mask"] = np.stack([window_mask(len(m), windows, self.patch_size) for m in kept])
         return BatchFeature(data, tensor_type=return_tensors)
+
+    def describe_cut(self, too_long: int, total: int, truncation: str) -> str:
+        """The text of the warning that counts cut motions."""
+        return (
+            f"{too_long} of {total} motions are longer than max_frames={self.max_frames} ({self.max_frames / self.fps:g} s) and "
+            f"were cut (truncation={truncation!r})"
+        )
 
     def _truncate(self, motion: np.ndarray, truncation: str, generator: np.random.Generator | None) -> np.ndarray:
         surplus = len(motion) - self.max_frames

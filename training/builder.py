@@ -9,6 +9,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import AutoConfig, AutoModel, AutoTokenizer, DistilBertConfig, PreTrainedTokenizerFast
 
 from ..configuration_motionpatches import MotionPatchesConfig, motion_vit_config
+from ..convert_vit_to_motionpatches import load_text_tower
 from ..modeling_motionpatches import MotionPatchesModel
 from ..processing.processing_motionpatches import MotionPatchProcessor, MotionTextProcessor
 from .recipe import ModelArguments, ProcessorArguments, Recipe
@@ -114,9 +115,7 @@ def build_model(recipe: Recipe, processor: MotionTextProcessor) -> MotionPatches
     )
     model = MotionPatchesModel(MotionPatchesConfig(motion_config=motion_config, text_config=text_config, **fields))
     if arguments.text_name:
-        pretrained = AutoModel.from_pretrained(arguments.text_name)
-        state = {key: value for key, value in pretrained.state_dict().items() if not key.startswith("pooler.")}
-        model.text_model.load_state_dict(state)
+        load_text_tower(model, AutoModel.from_pretrained(arguments.text_name), arguments.text_name)
     return model
 
 

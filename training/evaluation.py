@@ -13,10 +13,7 @@ from tqdm import tqdm
 from ..modeling_motionpatches import MotionPatchesModel
 from ..processing.processing_motionpatches import MotionTextProcessor
 from .data import tokenize
-from .metrics import chance_level, classification_metrics, retrieval_metrics
-
-
-PROTOCOLS = ("strict", "caption_equal")
+from .metrics import PROTOCOLS, chance_level, classification_metrics, retrieval_metrics
 
 
 @torch.no_grad()
@@ -46,11 +43,7 @@ def embed_motions(
         inputs = patches.pad(points, return_tensors="pt", warn=False).to(model.device)
         embeddings.append(normalize(model.get_motion_features(**inputs).pooler_output.float(), dim=-1).cpu())
     if too_long:
-        warnings.warn(
-            f"{too_long} of {len(motions)} motions are longer than max_frames={patches.max_frames} "
-            f"({patches.max_frames / patches.fps:g} s) and were cut (truncation={patches.truncation!r})",
-            stacklevel=3,  # past the decorator
-        )
+        warnings.warn(patches.describe_cut(too_long, len(motions), patches.truncation), stacklevel=3)  # past the decorator
     return torch.cat(embeddings).numpy()
 
 
