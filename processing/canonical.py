@@ -55,7 +55,7 @@ def floor_to_zero(joints: np.ndarray) -> np.ndarray:
 
 def center_root(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     """Put the root of the first frame at x = z = 0. Shape (T, J, 3), y up → (T, J, 3)."""
-    x, _, z = joints[0, skeleton.root]
+    x, _, z = joints[0, skeleton.pelvis]
     return joints - np.array([x, 0.0, z])
 
 
@@ -144,7 +144,7 @@ def relative_to_root(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
 
     Shape (T, J, 3) → (T, J, 3).
     """
-    root = joints[:, skeleton.root]
+    root = joints[:, skeleton.pelvis]
     relative = joints - root[:, None]
-    relative[:, skeleton.root] = root
+    relative[:, skeleton.pelvis] = root
     return relative

@@ -9,8 +9,9 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 from scipy.special import softmax
 
+from motionpatches.processing.body_points import BODY_POINTS
 from motionpatches.processing.procedural_actions import Clip
-from motionpatches.processing.skeletons import BODY_POINTS, Skeleton
+from motionpatches.processing.skeletons import Skeleton
 
 
 SIDES = ("left", "right")
@@ -24,15 +25,17 @@ _MEDIAN_CARRIERS = {
     "pelvis": "pelvis",
     "spine_low": "pelvis",
     "spine_mid": "spine_low",
+    "spine_high": "spine_mid",
     "chest": "spine_mid",
     "neck": "chest",
-    "neck_high": "neck",
-    "head": "neck",
-    "head_top": "neck",
+    **dict.fromkeys(("neck_high", "head", "head_top", "jaw", "nose"), "neck"),
 }
-_SIDED_CARRIERS = {"hip": "pelvis", "collar": "chest", "shoulder": "chest"}
-_LIMB_CARRIERS = {"knee": "hip", "ankle": "knee", "midfoot": "ankle", "toe": "ankle", "elbow": "shoulder"}
-_LIMB_CARRIERS |= dict.fromkeys(("wrist", "palm", "hand", "fingers", "thumb"), "elbow")
+_FOOT = ("heel", "midfoot", "toe", "small_toe", "toe_tip")
+_HAND = ("wrist", "palm", "hand", "fingers", "thumb")
+_FINGERS = tuple(f"{finger}{number}" for finger in ("thumb", "index", "middle", "ring", "pinky") for number in (1, 2, 3))
+_SIDED_CARRIERS = {"hip": "pelvis", "collar": "chest", "shoulder": "chest", "eye": "neck", "ear": "neck"}
+_LIMB_CARRIERS = {"knee": "hip", "ankle": "knee", "elbow": "shoulder", **dict.fromkeys(_FOOT, "ankle")}
+_LIMB_CARRIERS |= dict.fromkeys((*_HAND, *_FINGERS), "elbow")
 _CARRIERS = {
     **_MEDIAN_CARRIERS,
     **{f"{side}_{point}": carrier for side in SIDES for point, carrier in _SIDED_CARRIERS.items()},
@@ -56,7 +59,7 @@ def draw_body(rng: np.random.Generator, size: float) -> dict[str, np.ndarray]:
     for point, xyz in BODY_POINTS.items():
         side = mirror if point.startswith("right") else np.ones(3)
         name = unsided(point)
-        if name in ("knee", "ankle", "midfoot", "toe"):
+        if name in ("knee", "ankle", *_FOOT):
             body[point] = trunk * side * (hip - pelvis) + legs * (xyz - side * hip)
         elif name in ("elbow", *(n for n, carrier in _LIMB_CARRIERS.items() if carrier == "elbow")):
             body[point] = trunk * side * (shoulder - pelvis) + arms * (xyz - side * shoulder)
@@ -158,10 +161,17 @@ def forward_kinematics(
     skeleton: Skeleton, body: dict[str, np.ndarray], frames: dict[str, Rotation], root: np.ndarray
 ) -> np.ndarray:
     """Joints (T, J, 3) in metres, of points (3,) carried by rotations (T,), with the pelvis on its path `root` (T, 3)."""
-    joints = np.zeros((len(root), skeleton.num_joints, 3))
-    for joint in skeleton.topological_order[1:]:
-        parent, point = skeleton.parents[joint], skeleton.points[joint]
-        bone = body[point] - body[skeleton.points[parent]]
-        joints[:, joint] = joints[:, parent] + frames[_CARRIERS[point]].apply(bone)
-    pelvis = skeleton.landmarks["pelvis"]
-    return joints - joints[:, pelvis, None] + root[:, None]
+    joints = np.zeros((len(root), skeleton.num_nodes, 3))
+    marked = [joint for joint in skeleton.topological_order if skeleton.points[joint] is not None]
+    placed = [marked[0]]
+    for joint in marked[1:]:
+        parent = skeleton.parents[joint]
+        while parent not in placed:  # joints that mark no point bend nothing
+            parent = skeleton.parents[parent] if parent >= 0 else placed[0]
+        point, start = skeleton.points[joint], skeleton.points[parent]
+        joints[:, joint] = joints[:, parent] + frames[_CARRIERS[point]].apply(body[point] - body[start])
+        placed.append(joint)
+    for joint in skeleton.topological_order:
+        if joint not in placed:  # at the joint that they hang from
+            joints[:, joint] = joints[:, max(skeleton.parents[joint], 0)]
+    return (joints - joints[:, skeleton.pelvis, None] + root[:, None])[:, : skeleton.num_joints]

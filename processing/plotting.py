@@ -177,7 +177,7 @@ def _world(joints: Any, skeleton: Skeleton) -> np.ndarray:
 
 def _on_the_spot(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     """Each frame moved along the ground so that its root is at x = z = 0. Shape (T, J, 3)."""
-    return joints - joints[:, [skeleton.root]] * np.array([1.0, 0.0, 1.0])
+    return joints - joints[:, [skeleton.pelvis]] * np.array([1.0, 0.0, 1.0])
 
 
 def _view(yaw: float = 35.0, pitch: float = 8.0) -> np.ndarray:
@@ -198,7 +198,7 @@ def _draw_motion(
         raise ValueError(f"num_poses is {num_poses}; expected at least 1")
     frames = np.unique(np.linspace(0, len(world) - 1, num_poses).round().astype(int))
     size = max(leg_length(world, skeleton), 1e-3)
-    ground = world[:, skeleton.root][:, [0, 2]]
+    ground = world[:, skeleton.pelvis][:, [0, 2]]
     path = path and bool(np.ptp(ground, axis=0).max() > 0.5 * size)
 
     poses = _on_the_spot(world[frames], skeleton) @ _view().T

@@ -14,7 +14,9 @@ import numpy as np
 
 from .motion import Motion
 from .readers_bvh import read_bvh
-from .skeletons import get_skeleton, list_skeletons
+from .recording import ReadOptions, Recording
+from .skeletons import Skeleton, get_skeleton, list_skeletons
+from .understanding import understand
 
 
 #: The most bytes that an array in a file may need in memory; a header that declares more is refused before it is read.
@@ -25,7 +27,16 @@ _NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.form
 _SNIFFED_BYTES = 256
 
 
-def read_motion(path: str | os.PathLike[str]) -> Motion:
+def read_motion(
+    path: str | os.PathLike[str],
+    skeleton: str | Skeleton | None = None,
+    fps: float | None = None,
+    unit: str | None = None,
+    up_axis: str | None = None,
+    person: str | int | None = None,
+    body_model: str | os.PathLike[str] | None = None,
+    max_gap: float = 0.5,
+) -> Motion:
     """Read a motion file: `.npy`, `.npz` or BVH, told apart by content.
 
     - `.npy`: joint positions, shape (T, J, 3). Skeleton and frame rate are `None`: the file does not say.
@@ -38,6 +49,8 @@ def read_motion(path: str | os.PathLike[str]) -> Motion:
     Args:
         path: The file. A suffix that belongs to another format than the content is an error, a foreign or missing
             suffix is not.
+        skeleton, fps, unit, up_axis, person, body_model, max_gap: What the caller knows and the file may not say; see
+            `ReadOptions`.
 
     Returns:
         The motion: joints of shape (T, J, 3), in the unit and with the up axis of its skeleton.
@@ -53,10 +66,24 @@ def read_motion(path: str | os.PathLike[str]) -> Motion:
             the skeleton, unknown keys of an `.npz` file.
     """
     path = Path(path)
-    motion, notes = _detect(path).read(path)
+    options = ReadOptions(
+        None if skeleton is None else get_skeleton(skeleton), fps, unit, up_axis, person, body_model, max_gap
+    )
+    motion, notes = read_noting(path, options)
     for note in notes:
         warnings.warn(f"{path}: {note}", UserWarning, stacklevel=2)
     return motion
+
+
+def read_noting(path: Path, options: ReadOptions) -> tuple[Motion, list[str]]:
+    """`read_motion`, with what it would warn of as a list."""
+    found = _detect(path).read(path, options)
+    if isinstance(found, Recording):
+        try:
+            return understand(found, options)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+    return found
 
 
 def write_npz(path: str | os.PathLike[str], motion: Motion) -> None:
@@ -86,13 +113,13 @@ def write_npz(path: str | os.PathLike[str], motion: Motion) -> None:
     np.savez(path, **contents)
 
 
-def _read_npy(path: Path) -> tuple[Motion, list[str]]:
+def _read_npy(path: Path, options: ReadOptions) -> tuple[Motion, list[str]]:
     with path.open("rb") as stream:
         array = _read_array(stream, path.stat().st_size, str(path))
     return Motion(_checked_joints(array, path)), []
 
 
-def _read_npz(path: Path) -> tuple[Motion, list[str]]:
+def _read_npz(path: Path, options: ReadOptions) -> tuple[Motion, list[str]]:
     with _reading(path, "an .npz file"):
         archive = zipfile.ZipFile(path)
     with archive:
@@ -201,7 +228,7 @@ class _Format:
     suffix: str
     name: str
     starts_with: bytes
-    read: Callable[[Path], tuple[Motion, list[str]]]
+    read: Callable[[Path, ReadOptions], Recording | tuple[Motion, list[str]]]
 
 
 _FORMATS = (

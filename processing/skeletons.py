@@ -1,55 +1,26 @@
-"""Named skeletons: which joints a motion has, how they hang together, and which five chains make its motion patches.
+"""Skeletons: which joints a motion has, how they hang together, and which five chains make its motion patches.
 
-A skeleton is data. Each joint names its parent and the *point* of the human body that it marks; everything else (rest
-pose, mirror pairs, landmarks) follows from that.
+A skeleton is data. Each joint names its parent and the *point* of the human body that it marks; everything else (chains,
+rest pose, mirror pairs, landmarks) follows from that.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+
+from .body_points import ARM_POINTS, BODY_POINTS, LEG_POINTS, TORSO_POINTS, mirror_point
+from .joint_names import mirror_name
+from .named_skeletons import DEFINITIONS, Definition
 
 
 #: Column order of the motion patches: N sample points for each part, in this order (paper section 3.2).
 PARTS = ("right_leg", "left_leg", "torso", "right_arm", "left_arm")
 
 UNITS = {"metres": 1.0, "centimetres": 0.01, "millimetres": 0.001, "inches": 0.0254}
-
-# A generic adult of 1.7 m in a T-pose, facing +z with y up, in metres. Left is +x. Segment lengths follow the body
-# proportions of Drillis and Contini (1966), rounded. Points without a side are listed once; a sided point is listed for
-# the left side and mirrored for the right.
-_MEDIAN_POINTS = {
-    "pelvis": (0.0, 0.93, 0.0),
-    "spine_low": (0.0, 1.04, -0.01),
-    "spine_mid": (0.0, 1.16, -0.01),
-    "chest": (0.0, 1.27, 0.0),
-    "neck": (0.0, 1.43, 0.0),
-    "neck_high": (0.0, 1.50, 0.01),
-    "head": (0.0, 1.57, 0.02),
-    "head_top": (0.0, 1.68, 0.03),
-}
-_LEFT_POINTS = {
-    "hip": (0.09, 0.88, 0.0),
-    "knee": (0.10, 0.47, 0.01),
-    "ankle": (0.10, 0.08, -0.02),
-    "midfoot": (0.10, 0.03, 0.06),
-    "toe": (0.10, 0.02, 0.14),
-    "collar": (0.05, 1.39, 0.0),
-    "shoulder": (0.18, 1.39, 0.0),
-    "elbow": (0.46, 1.39, -0.01),
-    "wrist": (0.71, 1.39, 0.0),
-    "palm": (0.75, 1.39, 0.0),
-    "hand": (0.79, 1.39, 0.0),
-    "fingers": (0.86, 1.39, 0.0),
-    "thumb": (0.77, 1.38, 0.05),
-}
-BODY_POINTS: dict[str, tuple[float, float, float]] = {
-    **_MEDIAN_POINTS,
-    **{f"left_{name}": xyz for name, xyz in _LEFT_POINTS.items()},
-    **{f"right_{name}": (-x, y, z) for name, (x, y, z) in _LEFT_POINTS.items()},
-}
+AXES = ("x", "y", "z", "-x", "-y", "-z")
 
 _REQUIRED_POINTS = (
     "pelvis",
@@ -61,76 +32,119 @@ _REQUIRED_POINTS = (
 class Skeleton:
     """The joints of a motion and the five kinematic chains that become its motion patches.
 
+    A *virtual* joint is one that motions do not hold: it lies at a weighted mean of those that they do, so that a skeleton
+    without a pelvis or a neck has a torso all the same. Virtual joints come last, and have names, parents and points like the
+    others; `complete` puts them in.
+
     Args:
         name: Name under which statistics are stored and looked up.
-        joint_names: J joint names, in the order of the joint axis of a motion.
-        parents: J parent indices; exactly one joint, the root, has -1.
-        points: J keys of `BODY_POINTS`: the point of the body that each joint marks.
+        joint_names: J + V joint names, in the order of the joint axis of a motion, then the virtual ones.
+        parents: J + V parent indices; exactly one joint, the root, has -1.
+        points: J + V keys of `BODY_POINTS`: the point of the body that each joint marks; `None` for one that marks none (a
+            twist joint, a prop). No two joints mark the same point.
         chains: For each of `PARTS`, joint indices ordered outwards from the torso (paper section 3.2; the torso itself
-            from the pelvis to the head).
+            from the pelvis to the head). Default: `derive_chains`.
         unit: Unit in which motions of this skeleton are distributed: a key of `UNITS`.
-        up_axis: The axis that points up in motions of this skeleton, `"y"` or `"z"`.
+        up_axis: The axis that points up in motions of this skeleton, one of `AXES`.
+        virtual: For each of the V virtual joints, its (joint index, weight) pairs; the weights sum to 1.
+        confidence: How sure `Skeleton.infer` is, from 0 to 1; 1 for a skeleton that somebody wrote down.
 
     Raises:
-        ValueError: If the lengths disagree, the parents are no tree with one root, a chain is missing or out of range, or
-            a point that the canonical frame needs is marked by no joint.
+        ValueError: If the lengths disagree, the parents are no tree with one root, a chain is missing or out of range, two
+            joints mark one point, or a point that the canonical frame needs is marked by no joint.
     """
 
     name: str
     joint_names: tuple[str, ...]
     parents: tuple[int, ...]
-    points: tuple[str, ...]
-    chains: Mapping[str, tuple[int, ...]]
+    points: tuple[str | None, ...]
+    chains: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     unit: str = "metres"
     up_axis: str = "y"
+    virtual: tuple[tuple[tuple[int, float], ...], ...] = ()
+    confidence: float = field(default=1.0, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "joint_names", tuple(self.joint_names))
         object.__setattr__(self, "parents", tuple(int(parent) for parent in self.parents))
         object.__setattr__(self, "points", tuple(self.points))
-        object.__setattr__(self, "chains", {part: tuple(int(j) for j in chain) for part, chain in self.chains.items()})
-        self._validate()
+        virtual = tuple(tuple((int(joint), float(weight)) for joint, weight in pairs) for pairs in self.virtual)
+        object.__setattr__(self, "virtual", virtual)
+        self._validate_joints()
+        chains = self.chains or derive_chains(self.parents, self.points)
+        object.__setattr__(self, "chains", {part: tuple(int(j) for j in chain) for part, chain in chains.items()})
+        self._validate_chains()
 
-    def _validate(self) -> None:
-        num_joints = len(self.joint_names)
+    def _validate_joints(self) -> None:
+        num_nodes = len(self.joint_names)
         where = f"skeleton {self.name!r}"
-        if len(self.parents) != num_joints or len(self.points) != num_joints:
+        if len(self.parents) != num_nodes or len(self.points) != num_nodes:
             raise ValueError(
-                f"{where} has {num_joints} joint names, {len(self.parents)} parents and {len(self.points)} points; "
+                f"{where} has {num_nodes} joint names, {len(self.parents)} parents and {len(self.points)} points; "
                 "give one of each per joint"
             )
         if self.parents.count(-1) != 1:
             raise ValueError(f"{where} has {self.parents.count(-1)} roots (parent -1); a skeleton has exactly one")
-        if any(not -1 <= parent < num_joints for parent in self.parents):
-            raise ValueError(f"{where} has a parent outside 0..{num_joints - 1}: {self.parents}")
-        unknown = sorted(set(self.points) - set(BODY_POINTS))
+        if any(not -1 <= parent < num_nodes for parent in self.parents):
+            raise ValueError(f"{where} has a parent outside 0..{num_nodes - 1}: {self.parents}")
+        marked = [point for point in self.points if point is not None]
+        unknown = sorted(set(marked) - set(BODY_POINTS))
         if unknown:
             raise ValueError(f"{where} marks unknown body points {unknown}; known: {sorted(BODY_POINTS)}")
-        absent = [point for point in _REQUIRED_POINTS if point not in self.points]
+        absent = [point for point in _REQUIRED_POINTS if point not in marked]
         if absent:
             raise ValueError(f"{where} has no joint for {absent}; the canonical frame needs them")
+        twice = sorted({point for point in marked if marked.count(point) > 1})
+        if twice:
+            raise ValueError(f"{where} has several joints for {twice}; give all but one of them the point None")
+        if self.unit not in UNITS or self.up_axis not in AXES:
+            raise ValueError(
+                f"{where} has unit {self.unit!r} and up axis {self.up_axis!r}; known units: {sorted(UNITS)}, "
+                f"axes: {', '.join(AXES)}"
+            )
+        if len(self.topological_order) != num_nodes:
+            raise ValueError(f"{where} has a cycle in its parents {self.parents}")
+        for weights in self.virtual:
+            if abs(sum(weight for _, weight in weights) - 1) > 1e-6 or any(
+                not 0 <= joint < self.num_joints for joint, _ in weights
+            ):
+                raise ValueError(
+                    f"{where} has a virtual joint of weights {weights}; they must sum to 1, over joints 0..{self.num_joints - 1}"
+                )
+
+    def _validate_chains(self) -> None:
+        where = f"skeleton {self.name!r}"
         if set(self.chains) != set(PARTS):
             raise ValueError(f"{where} has chains {sorted(self.chains)}; expected exactly {sorted(PARTS)}")
         for part, chain in self.chains.items():
-            if not chain or any(not 0 <= joint < num_joints for joint in chain):
-                raise ValueError(f"{where}: chain {part!r} = {chain} is empty or leaves 0..{num_joints - 1}")
-        if self.unit not in UNITS or self.up_axis not in ("y", "z"):
-            raise ValueError(
-                f"{where} has unit {self.unit!r} and up axis {self.up_axis!r}; known units: {sorted(UNITS)}, axes: y, z"
-            )
-        if len(self.topological_order) != num_joints:
-            raise ValueError(f"{where} has a cycle in its parents {self.parents}")
+            if not chain or any(not 0 <= joint < self.num_nodes for joint in chain):
+                raise ValueError(f"{where}: chain {part!r} = {chain} is empty or leaves 0..{self.num_nodes - 1}")
 
     def __hash__(self) -> int:  # a dict of chains has no hash; equality still compares it
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
         return hash((self.name, self.joint_names, self.parents, self.points))
 
-    @property
+    @cached_property
     def num_joints(self) -> int:
-        return len(self.joint_names)
+        """J: the joints that a motion of this skeleton holds."""
+        return len(self.joint_names) - len(self.virtual)
 
     @property
+    def num_nodes(self) -> int:
+        """J + V: with the virtual joints."""
+        return len(self.joint_names)
+
+    @cached_property
     def root(self) -> int:
         return self.parents.index(-1)
+
+    @cached_property
+    def pelvis(self) -> int:
+        """The joint that carries the trajectory: the pelvis, which is not always the root of the tree."""
+        return self.landmarks["pelvis"]
 
     @cached_property
     def topological_order(self) -> tuple[int, ...]:
@@ -143,21 +157,51 @@ class Skeleton:
     @cached_property
     def landmarks(self) -> dict[str, int]:
         """Body point → joint index."""
-        return {point: joint for joint, point in enumerate(self.points)}
+        return {point: joint for joint, point in enumerate(self.points) if point is not None}
 
     @cached_property
     def mirror_pairs(self) -> tuple[tuple[int, int], ...]:
-        """Pairs (left joint, right joint) that a left-right mirror swaps."""
-        return tuple(
-            (joint, self.landmarks["right_" + point.removeprefix("left_")])
+        """Pairs (left joint, right joint) that a left-right mirror swaps: by their points, or by their names if they mark none."""
+        pairs = [
+            (joint, self.landmarks[mirror_point(point)])
             for point, joint in self.landmarks.items()
-            if point.startswith("left_")
-        )
+            if point.startswith("left_") and mirror_point(point) in self.landmarks
+        ]
+        unmarked = {name: joint for joint, name in enumerate(self.joint_names) if self.points[joint] is None}
+        for name, joint in unmarked.items():
+            other = mirror_name(name, "left")
+            if other is not None and other in unmarked:
+                pairs.append((joint, unmarked[other]))
+        return tuple(pairs)
 
     @cached_property
     def rest_pose(self) -> np.ndarray:
-        """T-pose of a generic adult, facing +z, y up. Shape (J, 3), metres."""
-        return np.array([BODY_POINTS[point] for point in self.points], dtype=np.float64)
+        """T-pose of a generic adult, facing +z, y up. Shape (J + V, 3), metres. A joint without a point lies at its parent."""
+        pose = np.zeros((self.num_nodes, 3))
+        for joint in self.topological_order:
+            point = self.points[joint]
+            if point is not None:
+                pose[joint] = BODY_POINTS[point]
+            elif self.parents[joint] >= 0:
+                pose[joint] = pose[self.parents[joint]]
+        return pose
+
+    @cached_property
+    def _virtual_matrix(self) -> np.ndarray:
+        matrix = np.zeros((len(self.virtual), self.num_joints))
+        for row, weights in zip(matrix, self.virtual, strict=True):
+            for joint, weight in weights:
+                row[joint] += weight
+        return matrix
+
+    def complete(self, joints: Any) -> Any:
+        """Joints with the virtual ones behind them: (…, J, 3) → (…, J + V, 3), NumPy or torch; complete ones stay as they are."""
+        if not self.virtual or joints.shape[-2] == self.num_nodes:
+            return joints
+        matrix = self._virtual_matrix
+        if isinstance(joints, np.ndarray):
+            return np.concatenate([joints, matrix.astype(joints.dtype) @ joints], axis=-2)
+        return joints.new_tensor(np.concatenate([np.eye(self.num_joints), matrix])) @ joints
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form, so that a processor can save a skeleton of the user's own."""
@@ -169,178 +213,74 @@ class Skeleton:
             "chains": {part: list(chain) for part, chain in self.chains.items()},
             "unit": self.unit,
             "up_axis": self.up_axis,
+            "virtual": [[list(pair) for pair in weights] for weights in self.virtual],
         }
 
+    @classmethod
+    def infer(
+        cls,
+        joint_names: Sequence[str],
+        parents: Sequence[int],
+        rest_pose: Any = None,
+        *,
+        name: str = "inferred",
+        unit: str = "metres",
+        up_axis: str = "y",
+    ) -> "Skeleton":
+        """The skeleton that nobody named: what each joint marks, by its name, and where names tell nothing, by the tree.
 
-def _skeleton(name: str, joints: Sequence[tuple[str, int, str]], chains: Sequence[Sequence[int]], **kwargs: str) -> Skeleton:
+        See `skeleton_inference.infer_points` for what is understood and when it refuses.
+
+        Args:
+            joint_names: J names.
+            parents: J parent indices, -1 for the root.
+            rest_pose: Optional, shape (J, 3): any upright pose, in any unit; settles what names and tree leave open.
+            name, unit, up_axis: Of the skeleton that is made.
+
+        Returns:
+            A skeleton whose `confidence` says how sure this is. Joints that mark no point of the body (twist joints, props,
+            fingers without a known name) stay, in no chain.
+
+        Raises:
+            ValueError: If the hierarchy is broken, or arms, legs or torso cannot be told apart for sure.
+        """
+        from .skeleton_inference import infer_points
+
+        found = infer_points(joint_names, parents, rest_pose)
+        return cls(
+            name, tuple(joint_names), tuple(parents), found.points, unit=unit, up_axis=up_axis, confidence=found.confidence
+        )
+
+
+def derive_chains(parents: Sequence[int], points: Sequence[str | None]) -> dict[str, tuple[int, ...]]:
+    """The five chains that the points of a tree make: joint indices by part, outwards.
+
+    The torso runs from the pelvis to the head; a limb begins at the torso joint that it hangs from (paper section 3.2).
+    """
+    at = {point: joint for joint, point in enumerate(points) if point is not None}
+    torso = tuple(at[point] for point in TORSO_POINTS if point in at)
+    chains: dict[str, tuple[int, ...]] = {}
+    for part in PARTS:
+        side, _, limb = part.partition("_")
+        if part == "torso":
+            chains[part] = torso
+            continue
+        chain = [at[f"{side}_{point}"] for point in (LEG_POINTS if limb == "leg" else ARM_POINTS) if f"{side}_{point}" in at]
+        start = parents[chain[0]]
+        while start >= 0 and start not in torso:
+            start = parents[start]
+        chains[part] = (*([start] if start >= 0 else []), *chain)
+    return chains
+
+
+def _from_definition(name: str, definition: Definition) -> Skeleton:
+    joints = [*definition.joints, *(virtual[:3] for virtual in definition.virtual)]
     names, parents, points = zip(*joints, strict=True)
-    return Skeleton(name, names, parents, points, dict(zip(PARTS, map(tuple, chains), strict=True)), **kwargs)
+    virtual = tuple(tuple(weights.items()) for _, _, _, weights in definition.virtual)
+    return Skeleton(name, names, parents, points, unit=definition.unit, up_axis=definition.up_axis, virtual=virtual)
 
 
-# SMPL body without hands, as in HumanML3D's new_joints (Guo et al., CVPR 2022).
-_SMPL22 = _skeleton(
-    "smpl22",
-    [
-        ("pelvis", -1, "pelvis"),
-        ("left_hip", 0, "left_hip"),
-        ("right_hip", 0, "right_hip"),
-        ("spine1", 0, "spine_low"),
-        ("left_knee", 1, "left_knee"),
-        ("right_knee", 2, "right_knee"),
-        ("spine2", 3, "spine_mid"),
-        ("left_ankle", 4, "left_ankle"),
-        ("right_ankle", 5, "right_ankle"),
-        ("spine3", 6, "chest"),
-        ("left_foot", 7, "left_toe"),
-        ("right_foot", 8, "right_toe"),
-        ("neck", 9, "neck"),
-        ("left_collar", 9, "left_collar"),
-        ("right_collar", 9, "right_collar"),
-        ("head", 12, "head"),
-        ("left_shoulder", 13, "left_shoulder"),
-        ("right_shoulder", 14, "right_shoulder"),
-        ("left_elbow", 16, "left_elbow"),
-        ("right_elbow", 17, "right_elbow"),
-        ("left_wrist", 18, "left_wrist"),
-        ("right_wrist", 19, "right_wrist"),
-    ],
-    [(0, 2, 5, 8, 11), (0, 1, 4, 7, 10), (0, 3, 6, 9, 12, 15), (9, 14, 17, 19, 21), (9, 13, 16, 18, 20)],
-)
-
-# KIT-ML in HumanML3D's form. Public code disputes which side is left; this is the order of the published MotionPatches
-# code, which HumanML3D's facing-direction indices agree with (11 right hip, 5 right shoulder).
-_KIT21 = _skeleton(
-    "kit21",
-    [
-        ("pelvis", -1, "pelvis"),
-        ("spine", 0, "spine_low"),
-        ("chest", 1, "chest"),
-        ("neck", 2, "neck"),
-        ("head", 3, "head"),
-        ("right_shoulder", 3, "right_shoulder"),
-        ("right_elbow", 5, "right_elbow"),
-        ("right_wrist", 6, "right_wrist"),
-        ("left_shoulder", 3, "left_shoulder"),
-        ("left_elbow", 8, "left_elbow"),
-        ("left_wrist", 9, "left_wrist"),
-        ("right_hip", 0, "right_hip"),
-        ("right_knee", 11, "right_knee"),
-        ("right_ankle", 12, "right_ankle"),
-        ("right_midfoot", 13, "right_midfoot"),
-        ("right_toe", 14, "right_toe"),
-        ("left_hip", 0, "left_hip"),
-        ("left_knee", 16, "left_knee"),
-        ("left_ankle", 17, "left_ankle"),
-        ("left_midfoot", 18, "left_midfoot"),
-        ("left_toe", 19, "left_toe"),
-    ],
-    [(0, 11, 12, 13, 14, 15), (0, 16, 17, 18, 19, 20), (0, 1, 2, 3, 4), (3, 5, 6, 7), (3, 8, 9, 10)],
-    unit="millimetres",
-)
-
-# The joints that the common BVH conversions of mocap share (fingers, toes' ends and helper joints left out).
-_BODY21 = _skeleton(
-    "body21",
-    [
-        ("pelvis", -1, "pelvis"),
-        ("spine", 0, "spine_low"),
-        ("chest", 1, "chest"),
-        ("neck", 2, "neck"),
-        ("head", 3, "head"),
-        ("left_collar", 2, "left_collar"),
-        ("left_shoulder", 5, "left_shoulder"),
-        ("left_elbow", 6, "left_elbow"),
-        ("left_wrist", 7, "left_wrist"),
-        ("right_collar", 2, "right_collar"),
-        ("right_shoulder", 9, "right_shoulder"),
-        ("right_elbow", 10, "right_elbow"),
-        ("right_wrist", 11, "right_wrist"),
-        ("left_hip", 0, "left_hip"),
-        ("left_knee", 13, "left_knee"),
-        ("left_ankle", 14, "left_ankle"),
-        ("left_toe", 15, "left_toe"),
-        ("right_hip", 0, "right_hip"),
-        ("right_knee", 17, "right_knee"),
-        ("right_ankle", 18, "right_ankle"),
-        ("right_toe", 19, "right_toe"),
-    ],
-    [(0, 17, 18, 19, 20), (0, 13, 14, 15, 16), (0, 1, 2, 3, 4), (2, 9, 10, 11, 12), (2, 5, 6, 7, 8)],
-)
-
-# CMU's ASF/AMC skeleton. A joint lies at the far end of the bone that names it: `lfemur` is the left knee.
-_CMU31 = _skeleton(
-    "cmu31",
-    [
-        ("root", -1, "pelvis"),
-        ("lhipjoint", 0, "left_hip"),
-        ("rhipjoint", 0, "right_hip"),
-        ("lowerback", 0, "spine_low"),
-        ("lfemur", 1, "left_knee"),
-        ("ltibia", 4, "left_ankle"),
-        ("lfoot", 5, "left_midfoot"),
-        ("ltoes", 6, "left_toe"),
-        ("rfemur", 2, "right_knee"),
-        ("rtibia", 8, "right_ankle"),
-        ("rfoot", 9, "right_midfoot"),
-        ("rtoes", 10, "right_toe"),
-        ("upperback", 3, "spine_mid"),
-        ("thorax", 12, "chest"),
-        ("lowerneck", 13, "neck"),
-        ("lclavicle", 13, "left_shoulder"),
-        ("rclavicle", 13, "right_shoulder"),
-        ("upperneck", 14, "neck_high"),
-        ("head", 17, "head"),
-        ("lhumerus", 15, "left_elbow"),
-        ("lradius", 19, "left_wrist"),
-        ("lwrist", 20, "left_palm"),
-        ("lhand", 21, "left_hand"),
-        ("lthumb", 21, "left_thumb"),
-        ("lfingers", 22, "left_fingers"),
-        ("rhumerus", 16, "right_elbow"),
-        ("rradius", 25, "right_wrist"),
-        ("rwrist", 26, "right_palm"),
-        ("rhand", 27, "right_hand"),
-        ("rthumb", 27, "right_thumb"),
-        ("rfingers", 28, "right_fingers"),
-    ],
-    [
-        (0, 2, 8, 9, 10, 11),
-        (0, 1, 4, 5, 6, 7),
-        (0, 3, 12, 13, 14, 17, 18),
-        (13, 16, 25, 26, 27, 28, 30),
-        (13, 15, 19, 20, 21, 22, 24),
-    ],
-)
-
-# Kinect v1 (Microsoft Kinect SDK 1.x), as in UTD-MHAD. The root is joint 3.
-_KINECT20 = _skeleton(
-    "kinect20",
-    [
-        ("head", 1, "head"),
-        ("shoulder_center", 2, "neck"),
-        ("spine", 3, "spine_mid"),
-        ("hip_center", -1, "pelvis"),
-        ("left_shoulder", 1, "left_shoulder"),
-        ("left_elbow", 4, "left_elbow"),
-        ("left_wrist", 5, "left_wrist"),
-        ("left_hand", 6, "left_hand"),
-        ("right_shoulder", 1, "right_shoulder"),
-        ("right_elbow", 8, "right_elbow"),
-        ("right_wrist", 9, "right_wrist"),
-        ("right_hand", 10, "right_hand"),
-        ("left_hip", 3, "left_hip"),
-        ("left_knee", 12, "left_knee"),
-        ("left_ankle", 13, "left_ankle"),
-        ("left_foot", 14, "left_toe"),
-        ("right_hip", 3, "right_hip"),
-        ("right_knee", 16, "right_knee"),
-        ("right_ankle", 17, "right_ankle"),
-        ("right_foot", 18, "right_toe"),
-    ],
-    [(3, 16, 17, 18, 19), (3, 12, 13, 14, 15), (3, 2, 1, 0), (1, 8, 9, 10, 11), (1, 4, 5, 6, 7)],
-)
-
-_SKELETONS: dict[str, Skeleton] = {s.name: s for s in (_SMPL22, _KIT21, _BODY21, _CMU31, _KINECT20)}
+_SKELETONS: dict[str, Skeleton] = {name: _from_definition(name, definition) for name, definition in DEFINITIONS.items()}
 
 
 def list_skeletons() -> list[str]:
@@ -361,6 +301,7 @@ def get_skeleton(skeleton: str | Skeleton) -> Skeleton:
         raise TypeError(f"skeleton must be a name or a Skeleton, got {type(skeleton).__name__}: {skeleton!r}")
     if skeleton not in _SKELETONS:
         raise ValueError(
-            f"unknown skeleton {skeleton!r}; known: {', '.join(list_skeletons())}. Pass a Skeleton object for one of your own"
+            f"unknown skeleton {skeleton!r}; known: {', '.join(list_skeletons())}. Pass a Skeleton object for one of your own "
+            "(Skeleton.infer makes one from joint names and parents)"
         )
     return _SKELETONS[skeleton]

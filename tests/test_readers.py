@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from motionpatches.processing import readers, readers_bvh
+from motionpatches.processing.body_points import BODY_POINTS
 from motionpatches.processing.motion import Motion
 from motionpatches.processing.readers import read_motion, write_npz
-from motionpatches.processing.skeletons import BODY_POINTS, get_skeleton
+from motionpatches.processing.skeletons import get_skeleton
 
 
 BODY21 = get_skeleton("body21")

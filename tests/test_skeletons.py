@@ -94,7 +94,7 @@ def test_round_trip_through_a_dict():
         ("chains", lambda s: {**s.chains, "torso": (0, 99)}, "'torso'"),
         ("chains", lambda s: {p: c for p, c in s.chains.items() if p != "left_arm"}, "expected exactly"),
         ("unit", lambda s: "feet", "unit 'feet'"),
-        ("up_axis", lambda s: "x", "up axis 'x'"),
+        ("up_axis", lambda s: "w", "up axis 'w'"),
     ],
 )
 def test_broken_definitions_are_refused(field, change, message):
