@@ -21,6 +21,7 @@ class ReadOptions:
         person: Which person of a file of several: a name, an id or an index in the order of the file. `None`: the only one;
             a file of several is then an error that lists them.
         body_model: For SMPL parameter files, the user's own body model: a file or folder that `smplx.create` takes.
+        asf: For AMC files, the ASF file with their skeleton, if it does not lie beside them.
         max_gap: The longest gap of missing markers that is filled, in seconds.
     """
 
@@ -30,6 +31,7 @@ class ReadOptions:
     up_axis: str | None = None
     person: str | int | None = None
     body_model: str | Path | None = None
+    asf: str | Path | None = None
     max_gap: float = 0.5
 
 
@@ -48,6 +50,7 @@ class Recording:
             them.
         rest_pose: Shape (N, 3): the pose with all rotations zero, if the source has one.
         skeleton: The skeleton that the format itself defines (NTU, Kinect, SMPL); the nodes are then its J joints in order.
+        notes: What the reader left out, filled in or guessed: sentences for the user.
     """
 
     names: Sequence[str]

@@ -161,7 +161,7 @@ class Skeleton:
 
     @cached_property
     def mirror_pairs(self) -> tuple[tuple[int, int], ...]:
-        """Pairs (left joint, right joint) that a left-right mirror swaps: by their points, or by their names if they mark none."""
+        """Pairs (left joint, right joint) that a left-right mirror swaps: by points, or by names for joints that mark none."""
         pairs = [
             (joint, self.landmarks[mirror_point(point)])
             for point, joint in self.landmarks.items()
