@@ -3,40 +3,53 @@
 import importlib
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .skeletons import UNITS
 
 
-def read_input(motion: Any, index: int) -> tuple[np.ndarray, Any, Any, str | None]:
-    """Joints, and the skeleton, frame rate and unit that the motion itself states (or `None`)."""
-    skeleton = fps = unit = None
+class Input(NamedTuple):
+    """Joints (T, J, 3) or, of P persons, (P, T, J, 3), and what the motion itself states of them (or `None`)."""
+
+    joints: Any
+    skeleton: Any = None
+    fps: Any = None
+    unit: str | None = None
+
+
+def read_input(motion: Any, index: int) -> Input:
+    """What a user calls a motion, checked. Tensors of a GPU stay where they are, all else is NumPy.
+
+    Raises:
+        ValueError: For a wrong shape, too few frames, values that are not finite, or a dict without joints.
+        TypeError: For something that is no motion.
+    """
     if isinstance(motion, (str, os.PathLike)):
         motion = _read_file(motion)
     if isinstance(motion, Mapping):
         if "joints" not in motion:
             raise ValueError(f"motion {index} is a dict with keys {sorted(motion)}; it needs 'joints', an array (T, J, 3)")
-        skeleton, fps = motion.get("skeleton"), motion.get("fps")
         is_row = "num_frames" in motion
         unit = motion.get("unit", "metres" if is_row else None)
         if unit is not None and unit not in UNITS:
             raise ValueError(f"motion {index} has unit {unit!r}; known: {', '.join(sorted(UNITS))}")
-        motion = _unflatten(motion, index) if is_row else motion["joints"]
-    elif hasattr(motion, "joints"):
-        motion, skeleton, fps = motion.joints, motion.skeleton, motion.fps
-    if hasattr(motion, "detach"):  # a torch tensor, wherever it lies
-        motion = motion.detach().cpu().numpy()
-    return _check_joints(motion, index), skeleton, fps, unit
+        joints = _unflatten(motion, index) if is_row else motion["joints"]
+        joints = _check_joints(joints, index, motion.get("persons"))
+        return Input(joints, motion.get("skeleton"), motion.get("fps"), unit)
+    if hasattr(motion, "joints"):
+        return Input(_check_joints(motion.joints, index), motion.skeleton, motion.fps)
+    return Input(_check_joints(motion, index))
 
 
 def _unflatten(row: Mapping[str, Any], index: int) -> np.ndarray:
-    """Joints (T, J, 3) of a data set row, which holds them flat beside `num_frames` and `num_joints`."""
+    """Joints of a data set row, which holds them flat beside `num_frames`, `num_joints` and perhaps `persons`."""
     joints = np.asarray(row["joints"])
-    shape = (int(row["num_frames"]), int(row["num_joints"]), 3)
+    persons = () if row.get("persons") is None else (int(row["persons"]),)
+    shape = (*persons, int(row["num_frames"]), int(row["num_joints"]), 3)
     if joints.size != np.prod(shape):
-        raise ValueError(f"motion {index} holds {joints.size} values, but num_frames and num_joints say {shape}")
+        raise ValueError(f"motion {index} holds {joints.size} values, but its row says {shape}")
     return joints.reshape(shape)
 
 
@@ -50,29 +63,57 @@ def _read_file(path: Any) -> Any:
     return readers.read_motion(path)
 
 
-def _check_joints(motion: Any, index: int) -> np.ndarray:
+def _check_joints(motion: Any, index: int, persons: Any = None) -> Any:
+    joints = _as_floats(motion, index)
+    if joints.ndim != (3 if persons is None else 4) or joints.shape[-1] != 3:
+        expected, hint = "(frames, joints, 3)", ""
+        if persons is not None:
+            expected = "(persons, frames, joints, 3)"
+        elif joints.ndim == 4:
+            hint = "; pass a batch as a list of motions, persons who share a frame as {'joints': …, 'persons': P}"
+        raise ValueError(f"motion {index} has shape {tuple(joints.shape)}; expected {expected}{hint}")
+    if persons is not None and (len(joints) != int(persons) or len(joints) == 0):
+        raise ValueError(f"motion {index} has shape {tuple(joints.shape)}, but says persons={persons}")
+    if joints.shape[-2] == 0:
+        raise ValueError(f"motion {index} has shape {tuple(joints.shape)}: no joints")
+    if joints.shape[-3] < 2:
+        raise ValueError(f"motion {index} has {joints.shape[-3]} frames; a motion needs at least two")
+    _check_finite(joints, index)
+    return joints
+
+
+def _as_floats(motion: Any, index: int) -> Any:
+    """A floating-point array, or a tensor if it lies on another device than the CPU."""
+    if hasattr(motion, "detach"):
+        motion = motion.detach()
+        if motion.device.type != "cpu":
+            return motion if motion.is_floating_point() else motion.double()
+        motion = motion.numpy()
     try:
-        joints = np.asarray(motion, dtype=np.float64)
+        joints = np.asarray(motion)
+        return joints if joints.dtype in (np.float32, np.float64) else joints.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise TypeError(
             f"motion {index} is a {type(motion).__name__}; expected an array (T, J, 3), a file path, a Motion, or a dict with "
             "'joints'"
         ) from error
-    if joints.ndim != 3 or joints.shape[-1] != 3:
-        hint = "; pass a batch as a list of motions" if joints.ndim == 4 else ""
-        raise ValueError(f"motion {index} has shape {joints.shape}; expected (frames, joints, 3){hint}")
-    if joints.shape[1] == 0:
-        raise ValueError(f"motion {index} has shape {joints.shape}: no joints")
-    if len(joints) < 2:
-        raise ValueError(f"motion {index} has {len(joints)} frames; a motion needs at least two")
-    bad = ~np.isfinite(joints)
-    if bad.any():
-        frame, joint, _ = np.argwhere(bad)[0]
-        raise ValueError(
-            f"motion {index} has {int(bad.sum())} values that are NaN or infinite, the first at frame {frame}, joint {joint}; "
-            "fill the gaps or leave those frames out first"
-        )
-    return joints
+
+
+def _check_finite(joints: Any, index: int) -> None:
+    if isinstance(joints, np.ndarray):
+        finite = np.isfinite(joints)
+        if finite.all():
+            return
+    else:
+        finite = joints.isfinite()
+        if bool(finite.all()):
+            return
+        finite = finite.cpu().numpy()
+    *_, frame, joint, _ = np.argwhere(~finite)[0]
+    raise ValueError(
+        f"motion {index} has {int((~finite).sum())} values that are NaN or infinite, the first at frame {frame}, joint {joint}; "
+        "fill the gaps or leave those frames out first"
+    )
 
 
 def settle_fps(said: Any, given: Any, index: int) -> float | None:

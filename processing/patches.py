@@ -1,6 +1,7 @@
 """From joints to motion patches (paper section 3.2): pure functions, one matrix product, no loops over frames or joints."""
 
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,7 +40,7 @@ def sample_positions(num_joints: int, num_points: int, method: str, arc: np.ndar
 
 @lru_cache(maxsize=256)
 def patch_matrix(skeleton: Skeleton, patch_size: int, interpolation: str = "half_pixel") -> np.ndarray:
-    """The fixed linear map from the J joints of a frame to its 5·N sample points.
+    """The fixed linear map from the J joints of a frame (virtual ones included) to its 5·N sample points.
 
     Args:
         skeleton: Gives the five chains.
@@ -58,7 +59,7 @@ def patch_matrix(skeleton: Skeleton, patch_size: int, interpolation: str = "half
         lower = np.floor(position).astype(int)
         upper = np.minimum(lower + 1, len(chain) - 1)
         weight = position - lower
-        block = np.zeros((patch_size, skeleton.num_joints))
+        block = np.zeros((patch_size, skeleton.num_nodes))
         rows = np.arange(patch_size)
         np.add.at(block, (rows, np.array(chain)[lower]), 1 - weight)
         np.add.at(block, (rows, np.array(chain)[upper]), weight)
@@ -73,9 +74,60 @@ def interpolate(joints: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return matrix @ joints
 
 
-def normalize(values: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
-    """z-score per joint or per sample point: (T, K, 3) with mean and std (K, 3) → (T, K, 3)."""
-    return (values - mean) / std
+class PatchMap(NamedTuple):
+    """Interpolation and z-score of one skeleton as one affine map for each of the coordinates x, y, z.
+
+    `values[c] = (joints[..., c] - center[c]) @ weights[c] + offset[c]`
+
+    Args:
+        center: Shape (3, 1, J): subtracted first, so that single precision loses nothing.
+        weights: Shape (3, J, 5·N).
+        offset: Shape (3, 1, 5·N), or `None` for zero.
+    """
+
+    center: Any
+    weights: Any
+    offset: Any
+
+
+def patch_map(
+    matrix: np.ndarray, mean: np.ndarray | None = None, std: np.ndarray | None = None, per_joint: bool = False
+) -> PatchMap:
+    """The map from joints to normalised sample points.
+
+    Args:
+        matrix: A `patch_matrix`, (5·N, J).
+        mean, std: Of the joints, (J, 3), or of the sample points, (5·N, 3). `None`: no z-score.
+        per_joint: They are of the joints: the z-score comes before the interpolation.
+    """
+    if mean is None or std is None:
+        return PatchMap(np.zeros((3, 1, matrix.shape[1])), np.repeat(matrix.T[None], 3, axis=0), None)
+    if per_joint:
+        return PatchMap(mean.T[:, None], matrix.T / std.T[:, :, None], None)
+    center = np.linalg.lstsq(matrix, mean, rcond=None)[0]
+    offset = (matrix @ center - mean) / std
+    return PatchMap(center.T[:, None], matrix.T / std.T[:, None], offset.T[:, None])
+
+
+def fill_values(values: Any, joints: Any, to_values: PatchMap) -> None:
+    """Write the sample points of a motion where they belong.
+
+    Args:
+        values: Shape (3, T, 5·N), written in place; NumPy or torch like the rest.
+        joints: Shape (T, J, 3).
+        to_values: A map in the precision of `joints`.
+    """
+    if isinstance(joints, np.ndarray):
+        centered = np.empty((3, *joints.shape[:2]), dtype=joints.dtype)
+        np.subtract(joints.transpose(2, 0, 1), to_values.center, out=centered)
+        if values.dtype == centered.dtype:
+            np.matmul(centered, to_values.weights, out=values)
+        else:
+            values[:] = centered @ to_values.weights
+    else:
+        values[:] = (joints.permute(2, 0, 1) - to_values.center) @ to_values.weights
+    if to_values.offset is not None:
+        values += to_values.offset
 
 
 def num_windows(num_frames: int, patch_size: int) -> int:

@@ -8,30 +8,32 @@ import numpy as np
 from transformers import BatchFeature, FeatureExtractionMixin, ProcessorMixin
 
 from .canonical import canonicalize as to_canonical_frame
+from .canonical import like as _like
 from .canonical import relative_to_root
-from .motion_inputs import one_per_motion, read_input, settle_fps
-from .patches import INTERPOLATIONS, interpolate, normalize, num_windows, patch_matrix, window_mask
-from .resampling import resample
-from .skeletons import UNITS, Skeleton, get_skeleton, list_skeletons
+from .motion_inputs import Input, one_per_motion, read_input, settle_fps
+from .motion_statistics import RunningMoments, check_statistics
+from .patches import INTERPOLATIONS, PatchMap, fill_values, interpolate, num_windows, patch_map, patch_matrix, window_mask
+from .resampling import RESAMPLINGS, resample
+from .skeletons import PARTS, UNITS, Skeleton, get_skeleton, list_skeletons
 
 
 _CANONICAL_STEPS = ("unit", "up_axis", "floor", "center", "heading")
 _CHOICES = {
     "interpolation": INTERPOLATIONS,
     "normalization": ("joints", "points", None),
+    "resampling": RESAMPLINGS,
     "root": ("global", "relative"),
     "padding": ("max_length", "longest"),
     "truncation": ("start", "center", "random"),
 }
-# Standard deviations are kept above this (in the unit of the joints after the canonical frame: 1 mm), so that a coordinate
-# that hardly moves in the training data is not blown up.
-_MIN_STD = 1e-3
 
 
 class ResolvedMotion(NamedTuple):
-    """A motion whose skeleton and frame rate are settled: joints (T, J, 3) float64."""
+    """A motion whose skeleton and frame rate are settled: joints (T, J, 3), or (P, T, J, 3) of P persons; NumPy, or torch where
+    they lie on another device than the CPU.
+    """
 
-    joints: np.ndarray
+    joints: Any
     skeleton: Skeleton
     fps: float
 
@@ -39,8 +41,8 @@ class ResolvedMotion(NamedTuple):
 class MotionPatchProcessor(FeatureExtractionMixin):
     """Turns 3D human motion into motion patches (paper section 3.2), akin to an image processor.
 
-    The path of a motion: resample to `fps` → canonical frame → (root-relative) → z-score and interpolation to 5·N sample
-    points → pad or cut to whole windows of N frames.
+    The path of a motion: resample to `fps` → canonical frame → (root-relative) → cut to `max_frames` → z-score and interpolation
+    to 5·N sample points → pad to whole windows of N frames.
 
     Args:
         patch_size: N: sample points for each body part, and frames for each window.
@@ -58,6 +60,8 @@ class MotionPatchProcessor(FeatureExtractionMixin):
             `heading`) off; see `canonical.canonicalize`.
         body_scale: Scale every body to this leg length in metres; `None` keeps sizes. Applied also where `canonicalize` is
             off.
+        resampling: `"antialias"` filters on the way to `fps`; `"repeat"` repeats or drops whole frames as the published code does
+            for KIT-ML; see `resampling.resample`.
         root: `"global"` joints, or `"relative"` to the root of their own frame with the trajectory in the root joint alone.
         padding: `"max_length"` pads each motion to `max_frames`, `"longest"` to the longest of the call (in whole windows).
         truncation: Which `max_frames` frames of a longer motion are kept: `"start"`, `"center"`, `"random"`.
@@ -81,6 +85,7 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         statistics: Mapping[str, Mapping[str, Any]] | None = None,
         canonicalize: bool | Mapping[str, bool] = True,
         body_scale: float | None = None,
+        resampling: str = "antialias",
         root: str = "global",
         padding: str = "max_length",
         truncation: str = "start",
@@ -95,16 +100,28 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         self.fps = fps
         self.interpolation = interpolation
         self.normalization = normalization
-        self.statistics = {name: _as_statistics(name, entry) for name, entry in (statistics or {}).items()}
+        self.statistics = {name: check_statistics(name, entry) for name, entry in (statistics or {}).items()}
         self.canonicalize = canonicalize if isinstance(canonicalize, bool) else dict(canonicalize)
         self.body_scale = body_scale
+        self.resampling = resampling
         self.root = root
         self.padding = padding
         self.truncation = truncation
         self.return_attention_mask = return_attention_mask
         self.default_skeleton = default_skeleton
         self.skeletons = {name: dict(definition) for name, definition in (skeletons or {}).items()}
+        self._maps: dict[Any, tuple[Any, PatchMap]] = {}
         self._validate_options()
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is saved."""
+        maps, self._maps = self._maps, {}
+        try:
+            saved = super().to_dict()
+        finally:
+            self._maps = maps
+        saved.pop("_maps", None)
+        return saved
 
     def _validate_options(self) -> None:
         for option, choices in _CHOICES.items():
@@ -152,17 +169,20 @@ class MotionPatchProcessor(FeatureExtractionMixin):
             motions: A motion or a list of them. A motion is an array or tensor (T, J, 3) with at least two frames, the path
                 of a motion file, a `Motion`, a dict with `joints` and optionally `skeleton`, `fps` and `unit` (default: the
                 skeleton's own), or a row of a motion data set, whose joints are flat, and in metres unless it has a `unit`.
+                P persons who share a frame are one motion, a dict with `persons` = P and `joints` of shape (P, T, J, 3); all
+                motions of a call then have P persons.
             skeleton: Name or `Skeleton` of the motions that do not say theirs; one, or one for each motion.
             fps: Frames per second of the motions that do not say theirs; one, or one for each motion. Where it stays unknown
                 the target rate is assumed, with a warning.
-            return_tensors: `"pt"`, `"np"` or `None` (NumPy).
+            return_tensors: `"pt"`, `"np"` or `None` (tensors for tensors, else NumPy). Tensors of motions that were tensors lie
+                on their device.
             padding, truncation, return_attention_mask: Override the processor's own settings for this call.
             generator: Random state for `truncation="random"`.
 
         Returns:
             `motion_values` (B, 3, F, 5·N) float32, where rows are frames and columns sample points, N for each part in the
             order right leg, left leg, torso, right arm, left arm; and `motion_attention_mask` (B, F / N) int64, 1 where the
-            window holds a real frame. Padding is zero.
+            window holds a real frame. Padding is zero. Of P persons: (B, P, 3, F, 5·N) and (B, P, F / N).
 
         Raises:
             ValueError: For a motion of wrong shape, with too few frames or with values that are not finite, for an unknown
@@ -170,9 +190,8 @@ class MotionPatchProcessor(FeatureExtractionMixin):
                 are needed but there are none.
             TypeError: For something that is no motion.
         """
-        resolved = self.resolve(motions, skeleton=skeleton, fps=fps)
-        points = [self.to_points(motion) for motion in resolved]
-        return self.pad(points, return_tensors, padding, truncation, return_attention_mask, generator)
+        prepared = [self.prepare(motion) for motion in self.resolve(motions, skeleton=skeleton, fps=fps)]
+        return self.to_patches(prepared, return_tensors, padding, truncation, return_attention_mask, generator)
 
     def resolve(self, motions: Any, skeleton: Any = None, fps: Any = None) -> list[ResolvedMotion]:
         """Check motions and settle their skeletons and frame rates; arguments as in `__call__`."""
@@ -184,11 +203,12 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         resolved = []
         unknown_rates = 0
         for index, (motion, own_skeleton, own_fps) in enumerate(zip(motions, skeletons, rates, strict=True)):
-            joints, said_skeleton, said_fps, unit = read_input(motion, index)
-            found = self._settle_skeleton(joints, said_skeleton, own_skeleton, index)
-            if unit is not None and unit != found.unit:
-                joints = joints * (UNITS[unit] / UNITS[found.unit])
-            rate = settle_fps(said_fps, own_fps, index)
+            given = read_input(motion, index)
+            found = self._settle_skeleton(given, own_skeleton, index)
+            joints = given.joints
+            if given.unit is not None and given.unit != found.unit:
+                joints = joints * (UNITS[given.unit] / UNITS[found.unit])
+            rate = settle_fps(given.fps, own_fps, index)
             unknown_rates += rate is None
             resolved.append(ResolvedMotion(joints, found, self.fps if rate is None else rate))
         if unknown_rates:
@@ -199,8 +219,8 @@ class MotionPatchProcessor(FeatureExtractionMixin):
             )
         return resolved
 
-    def _settle_skeleton(self, joints: np.ndarray, said: Any, given: Any, index: int) -> Skeleton:
-        said = None if said is None else self.get_skeleton(said)
+    def _settle_skeleton(self, motion: Input, given: Any, index: int) -> Skeleton:
+        said = None if motion.skeleton is None else self.get_skeleton(motion.skeleton)
         given = None if given is None else self.get_skeleton(given)
         if said is not None and given is not None and said != given:
             raise ValueError(
@@ -209,53 +229,126 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         found = said or given
         if found is None and self.default_skeleton is not None:
             found = self.get_skeleton(self.default_skeleton)
-        known = [self.get_skeleton(name) for name in sorted({*list_skeletons(), *self.skeletons})]
-        num_joints = joints.shape[1]
-        candidates = [skeleton.name for skeleton in known if skeleton.num_joints == num_joints]
-        hint = f"known with {num_joints} joints: {', '.join(candidates) or 'none'}"
+        num_joints = motion.joints.shape[-2]
         if found is None:
-            raise ValueError(f"motion {index} has {num_joints} joints and says no skeleton; pass skeleton=… ({hint})")
+            raise ValueError(
+                f"motion {index} has {num_joints} joints and says no skeleton; pass skeleton=… ({self._candidates(num_joints)})"
+            )
         if found.num_joints != num_joints:
             raise ValueError(
                 f"motion {index} has {num_joints} joints, but skeleton {found.name!r} has {found.num_joints}; "
-                f"pass another skeleton=… ({hint})"
+                f"pass another skeleton=… ({self._candidates(num_joints)})"
             )
         return found
 
-    def to_joints(self, motion: ResolvedMotion) -> np.ndarray:
-        """Resampled joints in the frame that the patches are made in. Shape (T', J, 3) at `fps`, float64."""
-        joints = resample(motion.joints, motion.fps, self.fps)
+    def _candidates(self, num_joints: int) -> str:
+        known = [self.get_skeleton(name) for name in sorted({*list_skeletons(), *self.skeletons})]
+        names = [skeleton.name for skeleton in known if skeleton.num_joints == num_joints]
+        return f"known with {num_joints} joints: {', '.join(names) or 'none'}"
+
+    def prepare(self, motion: ResolvedMotion) -> ResolvedMotion:
+        """The motion at `fps`, its joints (T', J + V, 3) in the frame that the patches are made in."""
+        joints = resample(motion.joints, motion.fps, self.fps, self.resampling)
         steps = (
             dict.fromkeys(_CANONICAL_STEPS, self.canonicalize) if isinstance(self.canonicalize, bool) else self.canonicalize
         )
         joints = to_canonical_frame(joints, motion.skeleton, body_scale=self.body_scale, **steps)
-        return relative_to_root(joints, motion.skeleton) if self.root == "relative" else joints
+        if self.root == "relative":
+            joints = relative_to_root(joints, motion.skeleton)
+        return ResolvedMotion(joints, motion.skeleton, self.fps)
 
-    def to_points(self, motion: ResolvedMotion) -> np.ndarray:
-        """Normalised sample points of a whole motion, neither padded nor cut. Shape (T', 5·N, 3), float32.
+    def to_patches(
+        self,
+        prepared: Sequence[ResolvedMotion],
+        return_tensors: str | None = None,
+        padding: str | None = None,
+        truncation: str | None = None,
+        return_attention_mask: bool | None = None,
+        generator: np.random.Generator | None = None,
+        warn: bool = True,
+    ) -> BatchFeature:
+        """Batch the outputs of `prepare`: cut to `max_frames`, normalise, interpolate, pad with zeros; see `__call__`.
+
+        Motions that are cut are counted in a warning, unless `warn` is off because the caller counts them itself.
 
         Raises:
-            ValueError: If the skeleton has no statistics and there are no shared ones.
+            ValueError: If the motions differ in the number of persons or lie on several devices, or a skeleton has no
+                statistics and there are no shared ones.
         """
-        return self.joints_to_points(self.to_joints(motion), motion.skeleton)
+        padding = _check_choice("padding", padding or self.padding, _CHOICES["padding"])
+        truncation = _check_choice("truncation", truncation or self.truncation, _CHOICES["truncation"])
+        shapes = {tuple(motion.joints.shape[:-3]) for motion in prepared}
+        places = {getattr(motion.joints, "device", "cpu") for motion in prepared}
+        if len(shapes) > 1 or len(places) > 1:
+            raise ValueError(
+                f"the motions of one call must have equally many persons and lie on one device; got persons "
+                f"{sorted(shape[0] if shape else 1 for shape in shapes)} on {sorted(map(str, places))}; call once for each"
+            )
+        lengths = [motion.joints.shape[-3] for motion in prepared]
+        too_long = sum(length > self.max_frames for length in lengths)
+        if warn and too_long and truncation != "random":  # a random crop is an augmentation that was asked for
+            warnings.warn(self.describe_cut(too_long, len(prepared), truncation), stacklevel=3)
+        kept = [min(length, self.max_frames) for length in lengths]
+        longest = self.max_frames if padding == "max_length" else max(kept)
+        windows = num_windows(longest, self.patch_size)
+        persons = next(iter(shapes))
+        shape = (len(prepared), *persons, 3, windows * self.patch_size, len(PARTS) * self.patch_size)
+        is_tensor = not isinstance(prepared[0].joints, np.ndarray)
+        values = prepared[0].joints.new_zeros(shape).float() if is_tensor else np.zeros(shape, dtype=np.float32)
+        for row, motion, length in zip(values, prepared, kept, strict=True):
+            start = self._start(motion.joints.shape[-3], truncation, generator)
+            to_values = self._map_for(motion.skeleton, motion.joints)
+            for place in np.ndindex(persons):
+                fill_values(row[place][:, :length], motion.joints[place][start : start + length], to_values)
+        data: dict[str, Any] = {"motion_values": values}
+        if self.return_attention_mask if return_attention_mask is None else return_attention_mask:
+            mask = np.stack([window_mask(length, windows, self.patch_size) for length in kept])
+            if persons:
+                mask = np.repeat(mask[:, None], persons[0], axis=1)
+            data["motion_attention_mask"] = values.new_tensor(mask, dtype=int) if is_tensor else mask
+        return BatchFeature(data, tensor_type=return_tensors)
 
-    def joints_to_points(self, joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
-        """The second half of `to_points`: what `to_joints` gave, (T', J, 3), normalised and interpolated to (T', 5·N, 3)."""
-        matrix = patch_matrix(skeleton, self.patch_size, self.interpolation)
+    def _start(self, num_frames: int, truncation: str, generator: np.random.Generator | None) -> int:
+        surplus = num_frames - self.max_frames
+        if surplus <= 0 or truncation == "start":
+            return 0
+        if truncation == "center":
+            return surplus // 2
+        return int((generator or np.random.default_rng()).integers(surplus + 1))
+
+    def describe_cut(self, too_long: int, total: int, truncation: str) -> str:
+        """The text of the warning that counts cut motions."""
+        return (
+            f"{too_long} of {total} motions are longer than max_frames={self.max_frames} ({self.max_frames / self.fps:g} s) and "
+            f"were cut (truncation={truncation!r})"
+        )
+
+    def _map_for(self, skeleton: Skeleton, joints: Any) -> PatchMap:
+        """Normalisation and interpolation of a skeleton in the precision and place of `joints`, kept for the next call."""
         source = self.statistics_for(skeleton)
+        entry = None if source is None else self.statistics[source]
+        settings = (self.patch_size, self.interpolation, self.normalization)
+        key = (skeleton, source, joints.dtype, getattr(joints, "device", None), settings)
+        made_of, found = self._maps.get(key, (None, None))
+        if found is None or made_of is not entry:
+            exact = self._make_map(skeleton, source)
+            found = PatchMap(*(None if part is None else _like(part, joints) for part in exact))
+            self._maps[key] = (entry, found)
+        return found
+
+    def _make_map(self, skeleton: Skeleton, source: str | None) -> PatchMap:
+        matrix = patch_matrix(skeleton, self.patch_size, self.interpolation)
         if source is None:
-            return interpolate(joints, matrix).astype(np.float32)
+            return patch_map(matrix)
         mean, std = (np.asarray(self.statistics[source][key]) for key in ("mean", "std"))
         per_joint = self.normalization == "joints" and source != "shared"
-        expected = skeleton.num_joints if per_joint else len(matrix)
+        expected = skeleton.num_nodes if per_joint else len(matrix)
         if len(mean) != expected:
             raise ValueError(
                 f"statistics of {source!r} hold {len(mean)} rows, but normalization={self.normalization!r} with patch_size="
                 f"{self.patch_size} needs {expected}; fit the processor again"
             )
-        if per_joint:
-            return interpolate(normalize(joints, mean, std), matrix).astype(np.float32)
-        return normalize(interpolate(joints, matrix), mean, std).astype(np.float32)
+        return patch_map(matrix, mean, std, per_joint)
 
     def statistics_for(self, skeleton: str | Skeleton, warn: bool = True) -> str | None:
         """Which entry of `statistics` a skeleton is normalised with: its own name, `"shared"`, or `None` for none at all.
@@ -284,55 +377,6 @@ class MotionPatchProcessor(FeatureExtractionMixin):
             "processor.fit(training_motions) first, pass statistics=…, or set normalization=None"
         )
 
-    def pad(
-        self,
-        points: Sequence[np.ndarray],
-        return_tensors: str | None = None,
-        padding: str | None = None,
-        truncation: str | None = None,
-        return_attention_mask: bool | None = None,
-        generator: np.random.Generator | None = None,
-        warn: bool = True,
-    ) -> BatchFeature:
-        """Batch the outputs of `to_points`: cut to `max_frames`, pad with zeros to whole windows; see `__call__`.
-
-        Motions that are cut are counted in a warning, unless `warn` is off because the caller counts them itself.
-        """
-        padding = _check_choice("padding", padding or self.padding, _CHOICES["padding"])
-        truncation = _check_choice("truncation", truncation or self.truncation, _CHOICES["truncation"])
-        too_long = sum(len(motion) > self.max_frames for motion in points)
-        if warn and too_long and truncation != "random":  # a random crop is an augmentation that was asked for
-            warnings.warn(self.describe_cut(too_long, len(points), truncation), stacklevel=3)
-        kept = [self._truncate(motion, truncation, generator) for motion in points]
-        longest = max(len(motion) for motion in kept)
-        windows = self.max_frames // self.patch_size if padding == "max_length" else num_windows(longest, self.patch_size)
-        values = np.zeros((len(kept), 3, windows * self.patch_size, points[0].shape[1]), dtype=np.float32)
-        for row, motion in zip(values, kept, strict=True):
-            row[:, : len(motion)] = np.moveaxis(motion, -1, 0)
-        data: dict[str, np.ndarray] = {"motion_values": values}
-        if self.return_attention_mask if return_attention_mask is None else return_attention_mask:
-            data["motion_attention_mask"] = np.stack([window_mask(len(m), windows, self.patch_size) for m in kept])
-        return BatchFeature(data, tensor_type=return_tensors)
-
-    def describe_cut(self, too_long: int, total: int, truncation: str) -> str:
-        """The text of the warning that counts cut motions."""
-        return (
-            f"{too_long} of {total} motions are longer than max_frames={self.max_frames} ({self.max_frames / self.fps:g} s) and "
-            f"were cut (truncation={truncation!r})"
-        )
-
-    def _truncate(self, motion: np.ndarray, truncation: str, generator: np.random.Generator | None) -> np.ndarray:
-        surplus = len(motion) - self.max_frames
-        if surplus <= 0:
-            return motion
-        if truncation == "start":
-            start = 0
-        elif truncation == "center":
-            start = surplus // 2
-        else:
-            start = int((generator or np.random.default_rng()).integers(surplus + 1))
-        return motion[start : start + self.max_frames]
-
     def fit(
         self,
         motions: Iterable[Any],
@@ -360,13 +404,13 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         shared = "shared" not in self.statistics if shared is None else shared
         if not (per_skeleton or shared):
             raise ValueError("fit has nothing to compute: per_skeleton is False and shared statistics exist or are off")
-        own: dict[Skeleton, _RunningMoments] = {}
-        pooled = _RunningMoments()
+        own: dict[Skeleton, RunningMoments] = {}
+        pooled = RunningMoments()
         for motion in self.resolve(motions if isinstance(motions, (list, tuple)) else list(motions), skeleton, fps):
-            joints = self.to_joints(motion)
-            points = interpolate(joints, patch_matrix(motion.skeleton, self.patch_size, self.interpolation))
-            own.setdefault(motion.skeleton, _RunningMoments()).add(joints if self.normalization == "joints" else points)
-            pooled.add(points)
+            for joints in self._persons(motion):
+                points = interpolate(joints, patch_matrix(motion.skeleton, self.patch_size, self.interpolation))
+                own.setdefault(motion.skeleton, RunningMoments()).add(joints if self.normalization == "joints" else points)
+                pooled.add(points)
         for found, moments in own.items():
             self._remember(found)
             if per_skeleton:
@@ -374,6 +418,12 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         if shared:
             self.statistics["shared"] = pooled.statistics()
         return self
+
+    def _persons(self, motion: ResolvedMotion) -> np.ndarray:
+        """Joints of each person of a motion after `prepare`: (P, T', J + V, 3), float64."""
+        joints = self.prepare(motion).joints
+        joints = joints if isinstance(joints, np.ndarray) else joints.cpu().numpy()
+        return joints.reshape(-1, *joints.shape[-3:]).astype(np.float64, copy=False)
 
     def _remember(self, skeleton: Skeleton) -> None:
         if skeleton.name not in list_skeletons() or get_skeleton(skeleton.name) != skeleton:
@@ -454,45 +504,10 @@ class MotionTextProcessor(ProcessorMixin):
         return dict(self.tokenizer(texts if return_tensors else text, return_tensors=return_tensors, **text_kwargs))
 
 
-class _RunningMoments:
-    """Mean and standard deviation over frames, one motion at a time, by the pairwise update of Chan et al. (1979)."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.mean: Any = 0.0
-        self.squares: Any = 0.0
-
-    def add(self, values: np.ndarray) -> None:
-        """Take in the frames of one motion: (T, K, 3)."""
-        count, mean = len(values), values.mean(axis=0)
-        delta = mean - self.mean
-        total = self.count + count
-        self.squares = self.squares + values.var(axis=0) * count + delta**2 * self.count * count / total
-        self.mean = self.mean + delta * count / total
-        self.count = total
-
-    def statistics(self) -> dict[str, Any]:
-        std = np.sqrt(self.squares / self.count)
-        return {"mean": self.mean.tolist(), "std": np.maximum(std, _MIN_STD).tolist()}
-
-
 def _check_choice(option: str, value: Any, choices: tuple[Any, ...]) -> Any:
     if value not in choices:
         raise ValueError(f"{option}={value!r} is unknown; choose one of {', '.join(map(repr, choices))}")
     return value
-
-
-def _as_statistics(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
-    missing = {"mean", "std"} - set(entry)
-    if missing:
-        raise ValueError(f"statistics of {name!r} lack {sorted(missing)}; each entry holds 'mean' and 'std'")
-    mean, std = np.asarray(entry["mean"], dtype=np.float64), np.asarray(entry["std"], dtype=np.float64)
-    if mean.ndim != 2 or mean.shape[1] != 3 or mean.shape != std.shape or not (std > 0).all():
-        raise ValueError(
-            f"statistics of {name!r} have mean {mean.shape} and std {std.shape}; expected two arrays (K, 3) of one shape, all "
-            "standard deviations above 0"
-        )
-    return {"mean": mean.tolist(), "std": std.tolist()}
 
 
 MotionPatchProcessor.register_for_auto_class("AutoFeatureExtractor")

@@ -14,14 +14,14 @@ PROCESSOR = MotionPatchProcessor(normalization=None)
 def points(augmentation, seed=0, motion=None):
     motion = swinging_motion() if motion is None else motion
     resolved = PROCESSOR.resolve([motion], "smpl22", 20)[0]
-    return augmentation.to_points(PROCESSOR, resolved, np.random.default_rng(seed))
+    return augmentation.prepare(PROCESSOR, resolved, np.random.default_rng(seed)).joints
 
 
 PLAIN = points(Augmentation())
 
 
 def test_switched_off_it_is_the_processor_itself():
-    np.testing.assert_array_equal(PLAIN, PROCESSOR.to_points(PROCESSOR.resolve([swinging_motion()], "smpl22", 20)[0]))
+    np.testing.assert_array_equal(PLAIN, PROCESSOR.prepare(PROCESSOR.resolve([swinging_motion()], "smpl22", 20)[0]).joints)
 
 
 def test_heading_turns_all_frames_alike_about_the_vertical():

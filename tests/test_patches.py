@@ -5,7 +5,15 @@ import pytest
 import torch
 
 from motionpatches import get_skeleton, list_skeletons
-from motionpatches.processing.patches import interpolate, normalize, num_windows, patch_matrix, sample_positions, window_mask
+from motionpatches.processing.patches import (
+    fill_values,
+    interpolate,
+    num_windows,
+    patch_map,
+    patch_matrix,
+    sample_positions,
+    window_mask,
+)
 from motionpatches.processing.skeletons import PARTS
 
 
@@ -53,13 +61,25 @@ def test_arc_length_points_are_evenly_spaced_on_the_rest_pose():
     assert steps.std() / steps.mean() < 0.1  # corners of the chain cut a little
 
 
-def test_normalizing_joints_and_interpolating_commute_only_for_equal_statistics():
-    joints = np.random.default_rng(0).normal(size=(4, 22, 3))
-    matrix = patch_matrix(SMPL, 16)
-    mean, std = np.full((22, 3), 0.3), np.full((22, 3), 2.0)
-    before = interpolate(normalize(joints, mean, std), matrix)
-    after = normalize(interpolate(joints, matrix), np.full((80, 3), 0.3), np.full((80, 3), 2.0))
-    np.testing.assert_allclose(before, after)
+@pytest.mark.parametrize("per_joint", [True, False])
+def test_one_map_is_the_z_score_before_or_after_the_interpolation(per_joint):
+    generator = np.random.default_rng(0)
+    joints, matrix = generator.normal(size=(4, 22, 3)), patch_matrix(SMPL, 16)
+    mean, std = generator.normal(size=(22 if per_joint else 80, 3)), generator.uniform(0.1, 2, (22 if per_joint else 80, 3))
+    values = np.empty((3, 4, 80))
+    fill_values(values, joints, patch_map(matrix, mean, std, per_joint))
+    expected = matrix @ ((joints - mean) / std) if per_joint else (matrix @ joints - mean) / std
+    np.testing.assert_allclose(values, np.moveaxis(expected, -1, 0), atol=1e-12)
+
+
+def test_a_far_away_motion_loses_nothing_in_single_precision():
+    generator = np.random.default_rng(0)
+    joints = (1000 + generator.normal(size=(4, 22, 3))).astype(np.float32)
+    values = np.empty((3, 4, 80), dtype=np.float32)
+    to_values = patch_map(patch_matrix(SMPL, 16), np.full((22, 3), 1000.0), np.full((22, 3), 0.5), True)
+    fill_values(values, joints, type(to_values)(to_values.center.astype("f4"), to_values.weights.astype("f4"), None))
+    expected = patch_matrix(SMPL, 16) @ ((joints.astype(float) - 1000) / 0.5)
+    np.testing.assert_allclose(values, np.moveaxis(expected, -1, 0), atol=1e-5)
 
 
 def test_windows_by_hand():

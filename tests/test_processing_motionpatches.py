@@ -63,7 +63,8 @@ def test_values_are_the_z_scored_interpolated_joints():
 def test_fit_makes_the_training_motions_zero_mean_unit_variance(normalization):
     motions = [swinging_motion(seed=s, num_frames=50 + s) for s in range(5)]
     processor = MotionPatchProcessor(normalization=normalization).fit(motions, "smpl22", 20)
-    points = np.concatenate([processor.to_points(m) for m in processor.resolve(motions, "smpl22", 20)])
+    values = [processor(m, "smpl22", 20)["motion_values"][0, :, : len(m)] for m in motions]
+    points = np.moveaxis(np.concatenate(values, axis=1), 0, -1)
     matrix = patch_matrix(get_skeleton("smpl22"), 16)
     at_a_joint = np.flatnonzero(matrix.max(axis=1) == 1)  # sample points that coincide with a joint
     checked = points if normalization == "points" else points[:, at_a_joint]
@@ -79,7 +80,7 @@ def test_shared_statistics_are_pooled_over_frames_of_all_skeletons():
         {"joints": swinging_motion("body21", 90), "skeleton": "body21", "fps": 20},
     ]
     processor = MotionPatchProcessor().fit(motions)
-    points = [interpolate(processor.to_joints(m), patch_matrix(m.skeleton, 16)) for m in processor.resolve(motions)]
+    points = [interpolate(processor.prepare(m).joints, patch_matrix(m.skeleton, 16)) for m in processor.resolve(motions)]
     np.testing.assert_allclose(processor.statistics["shared"]["mean"], np.concatenate(points).mean(axis=0), atol=1e-9)
     std = np.maximum(np.concatenate(points).std(axis=0), 1e-3)
     np.testing.assert_allclose(processor.statistics["shared"]["std"], std, atol=1e-9)

@@ -20,7 +20,7 @@ def test_rows(data_dir):
 
 def canonical(rows):
     processor = MotionPatchProcessor(normalization=None)
-    return [(motion, processor.to_joints(motion)) for motion in processor.resolve(list(rows))]
+    return [(motion, processor.prepare(motion).joints) for motion in processor.resolve(list(rows))]
 
 
 def labelled(rows, label):

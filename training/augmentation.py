@@ -30,20 +30,21 @@ class Augmentation:
                     f"augmentation {name}={value} must be at least 0" + (" and below 1" if name == "tempo" else "")
                 )
 
-    def to_points(
+    def prepare(
         self, processor: MotionPatchProcessor, motion: ResolvedMotion, generator: np.random.Generator
-    ) -> np.ndarray:
-        """`processor.to_points` of a changed motion: (T', 5·N, 3), float32. Where everything is off, of the motion itself."""
+    ) -> ResolvedMotion:
+        """`processor.prepare` of a changed motion. Where everything is off, of the motion itself."""
         if self.tempo:
             motion = motion._replace(fps=motion.fps * (1 + generator.uniform(-self.tempo, self.tempo)))
-        joints = processor.to_joints(motion)
+        motion = processor.prepare(motion)
+        joints = motion.joints
         if self.heading:
             joints = joints @ _turn_about_y(generator.uniform(-self.heading, self.heading)).T
         if self.offset:
             joints = joints + generator.normal(scale=self.offset, size=(1, *joints.shape[1:]))
         if self.jitter:
             joints = joints + generator.normal(scale=self.jitter, size=joints.shape)
-        return processor.joints_to_points(joints, motion.skeleton)
+        return motion._replace(joints=joints)
 
 
 def _turn_about_y(degrees: float) -> np.ndarray:

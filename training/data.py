@@ -14,7 +14,7 @@ from .augmentation import Augmentation
 
 
 class MotionTextDataset(torch.utils.data.Dataset):
-    """Patches and one caption of a row. An item is asked for by (row, caption number, random seed).
+    """A prepared motion and one caption of a row. An item is asked for by (row, caption number, random seed).
 
     Args:
         rows: A data set with the columns of `processing.corpora.load_motions`.
@@ -34,8 +34,8 @@ class MotionTextDataset(torch.utils.data.Dataset):
     def __getitem__(self, key: tuple[int, int, int]) -> dict[str, Any]:
         row, caption, seed = key
         motion = self.motion_processor.resolve([self.rows[int(row)]])[0]
-        points = self.augmentation.to_points(self.motion_processor, motion, np.random.default_rng(seed))
-        return {"points": points, "caption": self.captions[row][caption], "seed": seed}
+        motion = self.augmentation.prepare(self.motion_processor, motion, np.random.default_rng(seed))
+        return {"motion": motion, "caption": self.captions[row][caption], "seed": seed}
 
 
 class Collator:
@@ -46,8 +46,8 @@ class Collator:
 
     def __call__(self, items: list[dict[str, Any]]) -> BatchFeature:
         generator = np.random.default_rng([item["seed"] for item in items])
-        batch = self.processor.feature_extractor.pad(
-            [item["points"] for item in items], return_tensors="pt", truncation="random", generator=generator
+        batch = self.processor.feature_extractor.to_patches(
+            [item["motion"] for item in items], return_tensors="pt", truncation="random", generator=generator
         )
         batch.update(tokenize(self.processor, [item["caption"] for item in items]))
         return batch

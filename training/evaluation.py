@@ -38,9 +38,9 @@ def embed_motions(
     embeddings, too_long = [], 0
     for start in tqdm(range(0, len(motions), batch_size), desc="motions", disable=None if progress else True, leave=False):
         batch = [motions[index] for index in range(start, min(start + batch_size, len(motions)))]
-        points = [patches.to_points(motion) for motion in patches.resolve(batch)]
-        too_long += sum(len(motion) > patches.max_frames for motion in points)
-        inputs = patches.pad(points, return_tensors="pt", warn=False).to(model.device)
+        prepared = [patches.prepare(motion) for motion in patches.resolve(batch)]
+        too_long += sum(motion.joints.shape[-3] > patches.max_frames for motion in prepared)
+        inputs = patches.to_patches(prepared, return_tensors="pt", warn=False).to(model.device)
         embeddings.append(normalize(model.get_motion_features(**inputs).pooler_output.float(), dim=-1).cpu())
     if too_long:
         warnings.warn(patches.describe_cut(too_long, len(motions), patches.truncation), stacklevel=3)  # past the decorator
