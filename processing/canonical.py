@@ -84,15 +84,18 @@ def scale_body(joints: Any, skeleton: Skeleton, target_leg_length: float) -> Any
     return joints * (target_leg_length / length)
 
 
-def floor_to_zero(joints: Any) -> Any:
-    """Put the lowest joint of the whole motion at y = 0 (as HumanML3D does). Shape (T, J, 3), y up → (T, J, 3)."""
-    return joints - like([0.0, float(joints[..., 1].min()), 0.0], joints)
+def move_to_origin(joints: Any, skeleton: Skeleton, floor: bool = True, center: bool = True) -> Any:
+    """The motion moved as a whole, y up: (T, J, 3) → (T, J, 3).
 
-
-def center_root(joints: Any, skeleton: Skeleton) -> Any:
-    """Put the pelvis of the first frame at x = z = 0. Shape (T, J, 3), y up → (T, J, 3)."""
-    x, _, z = first_person(joints)[0, skeleton.pelvis].tolist()
-    return joints - like([x, 0.0, z], joints)
+    Args:
+        joints: The joints.
+        skeleton: Their skeleton.
+        floor: Lowest joint of the whole motion at y = 0 (as HumanML3D does).
+        center: Pelvis of the first frame at x = z = 0.
+    """
+    x, _, z = first_person(joints)[0, skeleton.pelvis].tolist() if center else (0.0, 0.0, 0.0)
+    y = float(joints[..., 1].min()) if floor else 0.0
+    return joints - like([x, y, z], joints)
 
 
 def facing_direction(joints: Any, skeleton: Skeleton) -> Any:
@@ -163,10 +166,8 @@ def canonicalize(
         joints = to_y_up(joints, skeleton)
     if body_scale is not None:
         joints = scale_body(joints, skeleton, body_scale)
-    if floor:
-        joints = floor_to_zero(joints)
-    if center:
-        joints = center_root(joints, skeleton)
+    if floor or center:
+        joints = move_to_origin(joints, skeleton, floor, center)
     if heading:
         joints = face_forward(joints, skeleton)
     return joints

@@ -1,5 +1,8 @@
 """From joints to motion patches (paper section 3.2): pure functions, one matrix product, no loops over frames or joints."""
 
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -7,6 +10,8 @@ import numpy as np
 
 from .skeletons import PARTS, Skeleton
 
+
+_MAX_THREADS = min(os.cpu_count() or 1, 8)
 
 INTERPOLATIONS = ("half_pixel", "align_corners", "arc_length")
 
@@ -130,11 +135,22 @@ def fill_values(values: Any, joints: Any, to_values: PatchMap) -> None:
         values += to_values.offset
 
 
-def num_windows(num_frames: int, patch_size: int) -> int:
+def fill_all(jobs: Sequence[tuple[Any, Any, PatchMap]]) -> None:
+    """`fill_values` of many motions; on the CPU by several threads, as the products of NumPy leave the interpreter free."""
+    num_threads = min(len(jobs) // 32, _MAX_THREADS)
+    if num_threads < 2 or not isinstance(jobs[0][0], np.ndarray):
+        for job in jobs:
+            fill_values(*job)
+        return
+    with ThreadPoolExecutor(num_threads) as pool:
+        list(pool.map(lambda first: [fill_values(*job) for job in jobs[first::num_threads]], range(num_threads)))
+
+
+def num_windows(num_frames: Any, patch_size: int) -> Any:
     """Windows of `patch_size` frames that hold `num_frames` frames, the last one perhaps in part."""
     return -(-num_frames // patch_size)
 
 
-def window_mask(num_frames: int, total_windows: int, patch_size: int) -> np.ndarray:
-    """1 for each window that holds a real frame. Shape (total_windows,), int64."""
-    return (np.arange(total_windows) < num_windows(num_frames, patch_size)).astype(np.int64)
+def window_mask(num_frames: Any, total_windows: int, patch_size: int) -> np.ndarray:
+    """1 for each window that holds a real frame: shape (total_windows,), or (B, total_windows) for B numbers of frames; int64."""
+    return (np.arange(total_windows) < np.asarray(num_windows(num_frames, patch_size))[..., None]).astype(np.int64)

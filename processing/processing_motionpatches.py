@@ -12,12 +12,13 @@ from .canonical import like as _like
 from .canonical import relative_to_root
 from .motion_inputs import Input, one_per_motion, read_input, settle_fps
 from .motion_statistics import RunningMoments, check_statistics
-from .patches import INTERPOLATIONS, PatchMap, fill_values, interpolate, num_windows, patch_map, patch_matrix, window_mask
+from .patches import INTERPOLATIONS, PatchMap, fill_all, interpolate, num_windows, patch_map, patch_matrix, window_mask
 from .resampling import RESAMPLINGS, resample
 from .skeletons import PARTS, UNITS, Skeleton, get_skeleton, list_skeletons
 
 
 _CANONICAL_STEPS = ("unit", "up_axis", "floor", "center", "heading")
+_SWITCHED = {switch: dict.fromkeys(_CANONICAL_STEPS, switch) for switch in (True, False)}
 _CHOICES = {
     "interpolation": INTERPOLATIONS,
     "normalization": ("joints", "points", None),
@@ -248,10 +249,10 @@ class MotionPatchProcessor(FeatureExtractionMixin):
 
     def prepare(self, motion: ResolvedMotion) -> ResolvedMotion:
         """The motion at `fps`, its joints (T', J + V, 3) in the frame that the patches are made in."""
-        joints = resample(motion.joints, motion.fps, self.fps, self.resampling)
-        steps = (
-            dict.fromkeys(_CANONICAL_STEPS, self.canonicalize) if isinstance(self.canonicalize, bool) else self.canonicalize
-        )
+        joints = motion.joints
+        if motion.fps != self.fps:
+            joints = resample(joints, motion.fps, self.fps, self.resampling)
+        steps = _SWITCHED[self.canonicalize] if isinstance(self.canonicalize, bool) else self.canonicalize
         joints = to_canonical_frame(joints, motion.skeleton, body_scale=self.body_scale, **steps)
         if self.root == "relative":
             joints = relative_to_root(joints, motion.skeleton)
@@ -295,14 +296,16 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         shape = (len(prepared), *persons, 3, windows * self.patch_size, len(PARTS) * self.patch_size)
         is_tensor = not isinstance(prepared[0].joints, np.ndarray)
         values = prepared[0].joints.new_zeros(shape).float() if is_tensor else np.zeros(shape, dtype=np.float32)
-        for row, motion, length in zip(values, prepared, kept, strict=True):
-            start = self._start(motion.joints.shape[-3], truncation, generator)
+        jobs = []
+        for row, motion, length, whole in zip(values, prepared, kept, lengths, strict=True):
+            start = self._start(whole, truncation, generator) if whole > length else 0
             to_values = self._map_for(motion.skeleton, motion.joints)
-            for place in np.ndindex(persons):
-                fill_values(row[place][:, :length], motion.joints[place][start : start + length], to_values)
+            people = zip(row, motion.joints, strict=True) if persons else ((row, motion.joints),)
+            jobs += [(place[:, :length], joints[start : start + length], to_values) for place, joints in people]
+        fill_all(jobs)
         data: dict[str, Any] = {"motion_values": values}
         if self.return_attention_mask if return_attention_mask is None else return_attention_mask:
-            mask = np.stack([window_mask(length, windows, self.patch_size) for length in kept])
+            mask = window_mask(np.array(kept), windows, self.patch_size)
             if persons:
                 mask = np.repeat(mask[:, None], persons[0], axis=1)
             data["motion_attention_mask"] = values.new_tensor(mask, dtype=int) if is_tensor else mask
@@ -310,7 +313,7 @@ class MotionPatchProcessor(FeatureExtractionMixin):
 
     def _start(self, num_frames: int, truncation: str, generator: np.random.Generator | None) -> int:
         surplus = num_frames - self.max_frames
-        if surplus <= 0 or truncation == "start":
+        if truncation == "start":
             return 0
         if truncation == "center":
             return surplus // 2
