@@ -8,38 +8,49 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .body_points import ARM_POINTS, BODY_POINTS, LEG_POINTS, TORSO_POINTS
 from .skeletons import PARTS, Skeleton
 
 
+# From the joint of the torso that a limb hangs from to the limb, in metres: about that of collar bones and hip joints.
+_TRUNK_TO_LIMB = 0.12
 _MAX_THREADS = min(os.cpu_count() or 1, 8)
 
-INTERPOLATIONS = ("half_pixel", "align_corners", "arc_length")
+INTERPOLATIONS = ("half_pixel", "align_corners", "arc_length", "landmarks")
 
 
-def sample_positions(num_joints: int, num_points: int, method: str, arc: np.ndarray | None = None) -> np.ndarray:
+def sample_positions(
+    num_joints: int, num_points: int, method: str, arc: np.ndarray | None = None, reach: float | None = None
+) -> np.ndarray:
     """Where along a chain of joints the sample points lie, as fractional joint indices.
 
     Args:
         num_joints: n joints of the chain.
         num_points: N sample points.
         method: `"half_pixel"`: point i at `(i + 0.5) · n / N - 0.5`, clamped to the chain, as the published code samples;
-            `"align_corners"`: evenly from the first joint to the last; `"arc_length"`: evenly in metres along the bones.
-        arc: For `"arc_length"`, the n distances of the joints along the chain, increasing, in metres.
+            `"align_corners"`: evenly from the first joint to the last; `"arc_length"`: evenly in metres along the bones;
+            `"landmarks"`: evenly in metres over the whole limb, so that a point lies at the same place of the body whatever
+            joints a skeleton has; where a chain ends early (no toes, no fingers), at its end.
+        arc: For `"arc_length"` and `"landmarks"`, the n distances of the joints along the chain, increasing, in metres.
+        reach: For `"landmarks"`, the length of the whole limb, in metres.
 
     Returns:
         Shape (N,), in [0, n - 1].
 
     Raises:
-        ValueError: If the method is unknown, or `arc` is missing.
+        ValueError: If the method is unknown, or `arc` or `reach` is missing.
     """
     if method == "half_pixel":
         return np.clip((np.arange(num_points) + 0.5) * num_joints / num_points - 0.5, 0, num_joints - 1)
     if method == "align_corners":
         return np.linspace(0, num_joints - 1, num_points)
-    if method == "arc_length":
-        if arc is None:
-            raise ValueError("arc_length interpolation needs the distances of the joints along the chain")
-        return np.interp(np.linspace(arc[0], arc[-1], num_points), arc, np.arange(num_joints))
+    if method in ("arc_length", "landmarks"):
+        if arc is None or (reach is None and method == "landmarks"):
+            raise ValueError(
+                f"{method} interpolation needs the distances of the joints along the chain, and landmarks the reach"
+            )
+        end = arc[-1] if method == "arc_length" else reach
+        return np.interp(np.linspace(0, end, num_points), arc, np.arange(num_joints))
     raise ValueError(f"unknown interpolation {method!r}; known: {', '.join(INTERPOLATIONS)}")
 
 
@@ -58,9 +69,10 @@ def patch_matrix(skeleton: Skeleton, patch_size: int, interpolation: str = "half
     blocks = []
     for part in PARTS:
         chain = list(skeleton.chains[part])
-        bones = np.linalg.norm(np.diff(skeleton.rest_pose[chain], axis=0), axis=-1)
-        arc = np.concatenate([[0.0], np.cumsum(bones)])
-        position = sample_positions(len(chain), patch_size, interpolation, arc)
+        arc, reach = (
+            _along_body(skeleton, part) if interpolation == "landmarks" else (_lengths(skeleton.rest_pose[chain]), None)
+        )
+        position = sample_positions(len(chain), patch_size, interpolation, arc, reach)
         lower = np.floor(position).astype(int)
         upper = np.minimum(lower + 1, len(chain) - 1)
         weight = position - lower
@@ -72,6 +84,30 @@ def patch_matrix(skeleton: Skeleton, patch_size: int, interpolation: str = "half
     matrix = np.concatenate(blocks)
     matrix.setflags(write=False)
     return matrix
+
+
+def _along_body(skeleton: Skeleton, part: str) -> tuple[np.ndarray, float]:
+    """How far out each joint of a chain lies, in metres along the generic body, and how far the whole limb or torso reaches.
+
+    A limb's distances are measured from the shoulder or hip, so that they do not depend on where on the torso it is hung.
+    """
+    chain = list(skeleton.chains[part])
+    side, _, limb = part.partition("_")
+    names = {"leg": LEG_POINTS, "arm": ARM_POINTS}.get(limb)
+    line = [BODY_POINTS[point if names is None else f"{side}_{point}"] for point in (names or TORSO_POINTS)]
+    along = dict(zip(names or TORSO_POINTS, _lengths(line), strict=True))
+    points = [(skeleton.points[joint] or "").removeprefix(f"{side}_") for joint in chain]
+    if not all(point in along for point in points[1:]):  # a chain of the user's own
+        arc = _lengths(skeleton.rest_pose[chain])
+        return arc, float(arc[-1])
+    start = _TRUNK_TO_LIMB if names else 0.0
+    arc = np.array([0.0 if names else along[points[0]], *(start + along[point] for point in points[1:])])
+    return np.maximum.accumulate(arc), start + along[{"leg": "toe", "arm": "fingers"}.get(limb, "head")]
+
+
+def _lengths(line: Any) -> np.ndarray:
+    """Distances along a line of points (n, 3) from its start. Shape (n,)."""
+    return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(np.asarray(line), axis=0), axis=-1))])
 
 
 def interpolate(joints: np.ndarray, matrix: np.ndarray) -> np.ndarray:

@@ -46,7 +46,7 @@ class ProcessorArguments:
     patch_size: int = 16
     max_frames: int = 224
     fps: float = 20.0
-    interpolation: Literal["half_pixel", "align_corners", "arc_length"] = "half_pixel"
+    interpolation: Literal["half_pixel", "align_corners", "arc_length", "landmarks"] = "half_pixel"
     normalization: Literal["joints", "points", "none"] = "joints"
     per_skeleton_statistics: bool = field(
         default=True, metadata={"help": "statistics for each skeleton; else shared ones only"}
