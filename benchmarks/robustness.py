@@ -35,13 +35,13 @@ app = typer.Typer(add_completion=False, no_args_is_help=True)
 # A small ViT and a small text model, both from scratch, alike for all settings.
 MODEL = {
     "motion_size": "tiny",
-    "motion_depth": 4,
+    "motion_depth": 3,
     "motion_pooling": "mean",
     "text_name": None,
     "text_pooling": "mean",
     "projection_dim": 128,
     "projection_dropout": 0.1,
-    "max_frames": 176,
+    "max_frames": 112,
     "batch_size": 64,
     "lr_motion": 1.0e-3,
     "lr_text": 5.0e-4,

@@ -21,6 +21,8 @@ _LAZY = {
     "Motion": "processing.motion",
     "read_motion": "processing.readers",
     "write_npz": "processing.readers",
+    "mirror_caption": "processing.mirroring",
+    "mirror_joints": "processing.mirroring",
     "make_motions": "processing.procedural",
     "list_actions": "processing.procedural",
     "plot_skeleton": "processing.plotting",

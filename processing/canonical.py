@@ -52,6 +52,11 @@ def to_y_up(joints: Any, skeleton: Skeleton) -> Any:
     return joints if skeleton.up_axis == "y" else rotate(joints, _TO_Y_UP[skeleton.up_axis])
 
 
+def from_y_up(joints: Any, skeleton: Skeleton) -> Any:
+    """The inverse of `to_y_up`: joints with y up → with the skeleton's own up axis. Shape (T, J, 3) → (T, J, 3)."""
+    return joints if skeleton.up_axis == "y" else rotate(joints, np.transpose(_TO_Y_UP[skeleton.up_axis]))
+
+
 def leg_length(joints: Any, skeleton: Skeleton) -> float:
     """Mean over both legs of hip-knee plus knee-ankle, each bone's median over the frames, in the unit of `joints` (T, J, 3)."""
     upper, lower = _leg_bones(skeleton)

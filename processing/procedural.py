@@ -11,6 +11,7 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 from scipy.spatial.transform import Rotation
 
+from motionpatches.processing.canonical import from_y_up
 from motionpatches.processing.kinematics import (
     ARMS,
     LEGS,
@@ -236,9 +237,7 @@ def _animate(params: dict[str, Any], skeleton: Skeleton, fps: float, rng: np.ran
     leap *= params["leg_amplitude"]
     root = root_path(sole_positions(body, frames), times, flights, None if clip.gait else leap)
     joints = forward_kinematics(skeleton, body, frames, root) / UNITS[skeleton.unit]
-    if skeleton.up_axis == "z":
-        joints = np.stack([joints[..., 0], -joints[..., 2], joints[..., 1]], axis=-1)
-    return joints.astype(np.float32)
+    return from_y_up(joints, skeleton).astype(np.float32)
 
 
 def _limits(channel: str) -> tuple[float, float]:

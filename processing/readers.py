@@ -1,30 +1,25 @@
 """Motion files: what is on disk → a `Motion`."""
 
+import importlib
 import math
+import mmap
 import os
+import re
 import warnings
-import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
-
-import numpy as np
 
 from .motion import Motion
-from .readers_bvh import read_bvh
+from .readers_arrays import write_npz, write_safetensors
 from .recording import ReadOptions, Recording
-from .skeletons import Skeleton, get_skeleton, list_skeletons
+from .skeletons import AXES, UNITS, Skeleton, get_skeleton
 from .understanding import understand
 
 
-#: The most bytes that an array in a file may need in memory; a header that declares more is refused before it is read.
-MAX_ARRAY_BYTES = 2 * 1024**3
+__all__ = ["READABLE_SUFFIXES", "read_motion", "read_noting", "write_npz", "write_safetensors"]
 
-_NPZ_KEYS = ("joints", "skeleton", "fps")
-_NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-_SNIFFED_BYTES = 256
+_SNIFFED_BYTES = 4096
 
 
 def read_motion(
@@ -35,21 +30,26 @@ def read_motion(
     up_axis: str | None = None,
     person: str | int | None = None,
     body_model: str | os.PathLike[str] | None = None,
+    asf: str | os.PathLike[str] | None = None,
     max_gap: float = 0.5,
 ) -> Motion:
-    """Read a motion file: `.npy`, `.npz` or BVH, told apart by content.
+    """Read a motion file, whose format is told by its content.
 
-    - `.npy`: joint positions, shape (T, J, 3). Skeleton and frame rate are `None`: the file does not say.
-    - `.npz`: `joints` (T, J, 3), and optionally `skeleton` (name of a known skeleton) and `fps` (frames per second).
-    - BVH: forward kinematics of the file's joints, mapped by their names to a known skeleton (`body21` where it fits),
-      in the unit of that skeleton, y up. A BVH file states no unit and no up axis: both are guessed from the rest pose.
+    - `.npy`: joint positions (T, J, 3), or (T, J*3) with `skeleton`, whose frame rate, unit and skeleton the file does not say;
+      feature vectors of HumanML3D (T, 263) and KIT-ML (T, 251).
+    - `.npz`, `.safetensors`: `joints` (T, J, 3), and optionally `rotations`, `skeleton`, `fps` and `unit`: what `write_npz` and
+      `write_safetensors` write.
+    - `.npz` of AMASS and other pose parameters of SMPL, SMPL-H and SMPL-X, with your own `body_model`.
+    - BVH, ASF/AMC, glTF and GLB, C3D, NTU RGB+D skeletons, JSON, tables (CSV and TSV): see the `readers_` modules. Their
+      joints are recognised by their names; unit and up axis are guessed where a format states none.
 
-    Values are not checked: NaN or infinite positions are returned as they are.
+    Values of array files are not checked: NaN or infinite positions are returned as they are. In other formats, short gaps are
+    filled.
 
     Args:
         path: The file. A suffix that belongs to another format than the content is an error, a foreign or missing
             suffix is not.
-        skeleton, fps, unit, up_axis, person, body_model, max_gap: What the caller knows and the file may not say; see
+        skeleton, fps, unit, up_axis, person, body_model, asf, max_gap: What the caller knows and the file may not say; see
             `ReadOptions`.
 
     Returns:
@@ -59,15 +59,22 @@ def read_motion(
         FileNotFoundError: If there is no such file.
         IsADirectoryError: If it is a folder.
         ValueError: If the content is no known format, disagrees with the suffix, is damaged or too large, or has no
-            joints that make a known skeleton.
+            joints that make a known skeleton; or an option is none.
 
     Warns:
-        UserWarning: For whatever was guessed or left out: the unit and up axis of a BVH file, joints without a place in
-            the skeleton, unknown keys of an `.npz` file.
+        UserWarning: For whatever was guessed, filled in or left out: the unit and up axis of a BVH file, joints without a place
+            in the skeleton, unknown keys of an `.npz` file.
     """
     path = Path(path)
     options = ReadOptions(
-        None if skeleton is None else get_skeleton(skeleton), fps, unit, up_axis, person, body_model, max_gap
+        skeleton=None if skeleton is None else get_skeleton(skeleton),
+        fps=fps,
+        unit=unit,
+        up_axis=up_axis,
+        person=person,
+        body_model=None if body_model is None else Path(body_model),
+        asf=None if asf is None else Path(asf),
+        max_gap=max_gap,
     )
     motion, notes = read_noting(path, options)
     for note in notes:
@@ -77,6 +84,7 @@ def read_motion(
 
 def read_noting(path: Path, options: ReadOptions) -> tuple[Motion, list[str]]:
     """`read_motion`, with what it would warn of as a list."""
+    _check(options)
     found = _detect(path).read(path, options)
     if isinstance(found, Recording):
         try:
@@ -86,177 +94,144 @@ def read_noting(path: Path, options: ReadOptions) -> tuple[Motion, list[str]]:
     return found
 
 
-def write_npz(path: str | os.PathLike[str], motion: Motion) -> None:
-    """Write a motion as the `.npz` file that `read_motion` reads.
-
-    Args:
-        path: File to write; it must end in `.npz`.
-        motion: Joints of shape (T, J, 3), stored as float32; skeleton and frame rate are left out where they are `None`.
-
-    Raises:
-        ValueError: If the path has another suffix, the joints have another shape, or the skeleton is not a named one.
-    """
-    path = Path(path)
-    if path.suffix.lower() != ".npz":
-        raise ValueError(f"{path}: write_npz writes .npz files, got suffix {path.suffix!r}; end the path in .npz")
-    contents: dict[str, Any] = {"joints": _checked_joints(np.asarray(motion.joints), path).astype(np.float32)}
-    if motion.skeleton is not None:
-        name = motion.skeleton.name
-        if name not in list_skeletons() or get_skeleton(name) != motion.skeleton:
-            raise ValueError(
-                f"{path}: skeleton {name!r} is not one of the named skeletons ({', '.join(list_skeletons())}), and a file "
-                "stores the name only; write the motion with skeleton=None and pass the Skeleton again after reading"
-            )
-        contents["skeleton"] = name
-    if motion.fps is not None:
-        contents["fps"] = _checked_fps(np.asarray(motion.fps), path)
-    np.savez(path, **contents)
+def _check(options: ReadOptions) -> None:
+    if options.fps is not None and not 0 < options.fps < math.inf:
+        raise ValueError(f"fps is {options.fps!r}; expected a number of frames per second above 0")
+    if options.unit is not None and options.unit not in UNITS:
+        raise ValueError(f"unit is {options.unit!r}; expected one of {', '.join(UNITS)}")
+    if options.up_axis is not None and options.up_axis not in AXES:
+        raise ValueError(f"up_axis is {options.up_axis!r}; expected one of {', '.join(AXES)}")
+    if not options.max_gap >= 0:
+        raise ValueError(f"max_gap is {options.max_gap!r}; expected seconds, 0 to fill nothing")
 
 
-def _read_npy(path: Path, options: ReadOptions) -> tuple[Motion, list[str]]:
-    with path.open("rb") as stream:
-        array = _read_array(stream, path.stat().st_size, str(path))
-    return Motion(_checked_joints(array, path)), []
+# ---- formats ------------------------------------------------------------------------------------------------------------
 
 
-def _read_npz(path: Path, options: ReadOptions) -> tuple[Motion, list[str]]:
-    with _reading(path, "an .npz file"):
-        archive = zipfile.ZipFile(path)
-    with archive:
-        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-        if "joints" not in members:
-            raise ValueError(
-                f"{path}: an .npz motion needs the key 'joints' of shape (T, J, 3); found {sorted(members)}; "
-                "save it with np.savez(path, joints=...) or motionpatches.processing.readers.write_npz"
-            )
-        arrays = {key: _read_member(archive, members[key], path) for key in _NPZ_KEYS if key in members}
-    skeleton = _checked_skeleton_name(arrays["skeleton"], path) if "skeleton" in arrays else None
-    motion = Motion(
-        _checked_joints(arrays["joints"], path),
-        None if skeleton is None else get_skeleton(skeleton),
-        _checked_fps(arrays["fps"], path) if "fps" in arrays else None,
-    )
-    unknown = sorted(set(members) - set(_NPZ_KEYS))
-    return motion, [f"ignored keys {unknown}; known keys are {list(_NPZ_KEYS)}"] if unknown else []
+@dataclass(frozen=True)
+class _Start:
+    """The first bytes of a file; `text` without a byte order mark and white space, "" if it is binary."""
 
-
-def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> np.ndarray:
-    where = f"{path}, key {info.filename.removesuffix('.npy')!r}"
-    if info.file_size > MAX_ARRAY_BYTES:
-        raise ValueError(
-            f"{where}: unpacks to {info.file_size} bytes, more than the limit of {MAX_ARRAY_BYTES}; split the motion"
-        )
-    with _reading(where, "a member of an .npz file"):
-        stream = archive.open(info)
-    with stream:
-        return _read_array(stream, info.file_size, where)
-
-
-def _read_array(stream: IO[bytes], num_bytes: int, where: str) -> np.ndarray:
-    """The array of an .npy stream of `num_bytes`, after a check of what its header declares."""
-    with _reading(where, "an .npy file"):
-        version = np.lib.format.read_magic(stream)
-        if version not in _NPY_HEADERS:
-            raise ValueError(f"its version is {version}; known: {sorted(_NPY_HEADERS)}")
-        shape, _, dtype = _NPY_HEADERS[version](stream)
-        held = num_bytes - stream.tell()
-    if dtype.hasobject:
-        raise ValueError(
-            f"{where}: holds Python objects (dtype {dtype}), which are never unpickled; expected numbers of shape (T, J, 3); "
-            "save it as np.save(path, np.stack(frames).astype('float32'))"
-        )
-    declared = math.prod(shape) * dtype.itemsize
-    if min(shape, default=0) < 0 or declared > MAX_ARRAY_BYTES:
-        raise ValueError(
-            f"{where}: its header declares shape {shape} of {dtype}, {declared} bytes; the limit is {MAX_ARRAY_BYTES} bytes; "
-            "split the motion"
-        )
-    if declared > held:
-        raise ValueError(
-            f"{where}: its header declares shape {shape} of {dtype}, {declared} bytes, but only {held} bytes follow; "
-            "the file is cut off: copy or save it again"
-        )
-    with _reading(where, "an .npy file"):
-        stream.seek(0)
-        return np.lib.format.read_array(stream, allow_pickle=False)
-
-
-@contextmanager
-def _reading(where: str | Path, what: str) -> Iterator[None]:
-    """Turn whatever a library raises on a damaged file into a ValueError that names the file."""
-    try:
-        yield
-    except Exception as error:
-        raise ValueError(f"{where}: not readable as {what}: {str(error) or type(error).__name__}") from error
-
-
-def _checked_joints(joints: np.ndarray, path: Path) -> np.ndarray:
-    if joints.ndim != 3 or joints.shape[-1] != 3 or 0 in joints.shape:
-        raise ValueError(
-            f"{path}: joints have shape {joints.shape}; expected (T, J, 3), at least one frame of J joint positions; "
-            "reshape the array to (frames, joints, xyz)"
-        )
-    if joints.dtype.kind not in "fiu":
-        raise ValueError(f"{path}: joints have dtype {joints.dtype}; expected floats, e.g. joints.astype('float32')")
-    native = joints.dtype.newbyteorder("=") if joints.dtype.kind == "f" else np.float64
-    return joints.astype(native, copy=False)
-
-
-def _checked_skeleton_name(name: np.ndarray, path: Path) -> str:
-    if name.size != 1 or name.dtype.kind != "U" or name.item() not in list_skeletons():
-        raise ValueError(
-            f"{path}: key 'skeleton' is {_shown(name)}; expected the name of a known skeleton: {', '.join(list_skeletons())}; "
-            "for another skeleton leave the key out and pass the joints as an array with skeleton=..."
-        )
-    return str(name.item())
-
-
-def _checked_fps(fps: np.ndarray, path: Path) -> float:
-    if fps.size != 1 or fps.dtype.kind not in "fiu" or not 0 < float(fps.item()) < math.inf:
-        raise ValueError(f"{path}: key 'fps' is {_shown(fps)}; expected one number of frames per second above 0")
-    return float(fps.item())
-
-
-def _shown(array: np.ndarray) -> str:
-    return repr(array.item()) if array.size == 1 else f"an array of shape {array.shape} and dtype {array.dtype}"
+    path: Path
+    head: bytes
+    text: str
 
 
 @dataclass(frozen=True)
 class _Format:
-    """A file format: how it is called, how a file of it starts, and who reads it into a motion and notes for the user."""
+    """A file format: its suffixes, how it is called, how a file of it is told, and the function that reads it."""
 
-    suffix: str
+    suffixes: tuple[str, ...]
     name: str
-    starts_with: bytes
-    read: Callable[[Path, ReadOptions], Recording | tuple[Motion, list[str]]]
+    matches: Callable[[_Start], bool]
+    module: str
+    function: str
+
+    def read(self, path: Path, options: ReadOptions) -> Recording | tuple[Motion, list[str]]:
+        # Imported here, so that a library that only one format needs is loaded for that format only.
+        module = importlib.import_module(f".{self.module}", __package__)
+        found: Recording | tuple[Motion, list[str]] = getattr(module, self.function)(path, options)
+        return found
 
 
+def _starts_with(*magic: bytes) -> Callable[[_Start], bool]:
+    return lambda start: start.head.startswith(magic)
+
+
+def _text(pattern: str) -> Callable[[_Start], bool]:
+    found = re.compile(pattern, re.IGNORECASE)
+    return lambda start: found.match(start.text) is not None
+
+
+def _is_gltf(start: _Start) -> bool:
+    """Whether it is the JSON of glTF, whose `asset` with a `version` may lie anywhere in it."""
+    if not start.text.startswith("{"):
+        return False
+    with start.path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return re.search(rb'"asset"\s*:\s*\{', content) is not None and re.search(rb'"version"\s*:', content) is not None
+
+
+_COMMENTS = r"(?:[ \t]*(?:#.*)?\r?\n)*"
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+|nan)(?:e[-+]?\d+)?"
+# In the order in which they are tried: the first that matches is taken.
 _FORMATS = (
-    _Format(".npy", "a NumPy array", b"\x93NUMPY", _read_npy),
-    _Format(".npz", "a zip archive of NumPy arrays", b"PK\x03\x04", _read_npz),
-    _Format(".bvh", "BVH text that starts with HIERARCHY", b"HIERARCHY", read_bvh),
+    _Format((".npy",), "a NumPy array", _starts_with(b"\x93NUMPY"), "readers_arrays", "read_npy"),
+    _Format(
+        (".npz",), "a zip archive of NumPy arrays", _starts_with(b"PK\x03\x04", b"PK\x05\x06"), "readers_arrays", "read_npz"
+    ),
+    _Format(
+        (".safetensors",),
+        "a safetensors file",
+        lambda start: start.head[8:9] == b"{" and b"\0" in start.head[:8],
+        "readers_arrays",
+        "read_safetensors",
+    ),
+    _Format((".glb",), "binary glTF", _starts_with(b"glTF"), "readers_gltf", "read_gltf"),
+    _Format((".c3d",), "C3D", lambda start: start.head[1:2] == b"\x50" and b"\0" in start.head, "readers_c3d", "read_c3d"),
+    _Format((".bvh",), "BVH text that starts with HIERARCHY", _text("HIERARCHY"), "readers_bvh", "read_bvh"),
+    _Format(
+        (".amc",),
+        "AMC text, which has an ASF file beside it",
+        _text(rf"#!OML:ASF|{_COMMENTS}\s*(?::(?:fully-specified|degrees|radians)\b|\d+\s*\n\s*root\s)"),
+        "readers_asf",
+        "read_asf_amc",
+    ),
+    _Format((".gltf",), "glTF", _is_gltf, "readers_gltf", "read_gltf"),
+    _Format((".json",), "JSON", _text(r"[{\[]"), "readers_json", "read_json"),
+    _Format(
+        (".skeleton",), "a skeleton file of NTU RGB+D", _text(r"\d+[ \t]*\r?\n\s*\d+[ \t]*\r?\n"), "readers_ntu", "read_ntu"
+    ),
+    _Format(
+        (".csv", ".tsv"),
+        "a table of text",
+        _text(rf"{_COMMENTS}(?:[^\n]*[,;\t|]|\s*{_NUMBER}(?:[ \t]+{_NUMBER}){{2}})"),
+        "readers_csv",
+        "read_csv",
+    ),
+)
+#: Suffixes of the files that `read_motion` reads, for who looks for motions in a folder.
+READABLE_SUFFIXES = tuple(suffix for format_ in _FORMATS for suffix in format_.suffixes)
+
+_PICKLED = (
+    "is a pickle (.pkl, .pt and .pth files are), and reading one can run whatever code is in it, so none is read; convert one "
+    "that you trust: load it with its own library, and save its arrays with np.savez(path, joints=...)"
+)
+_REFUSED: tuple[tuple[Callable[[_Start], bool], str], ...] = (
+    (lambda start: re.match(rb"\x80[\x02-\x05]", start.head) is not None, _PICKLED),
+    (lambda start: start.head.startswith(b"PK\x03\x04") and b"data.pkl" in start.head[:_SNIFFED_BYTES], _PICKLED),
+    (
+        lambda start: start.head.startswith(b"Kaydara FBX") or re.match(r"; FBX \d", start.text) is not None,
+        "is FBX, a closed format; open it in a program that knows it (Blender, Maya, MotionBuilder) and export it as BVH or GLB",
+    ),
+    (
+        _text(rf"{_COMMENTS}\s*:(?:version|name|units|documentation|root|bonedata|hierarchy)\b"),
+        "is ASF: a skeleton without a motion; pass the .amc file that belongs to it, with asf=... if the two do not lie together",
+    ),
 )
 
 
 def _detect(path: Path) -> _Format:
     """The format of a file by its content; a suffix that promises another one is an error."""
-    head = _head(path)
-    found = next((known for known in _FORMATS if head.startswith(known.starts_with)), None)
-    promised = next((known for known in _FORMATS if known.suffix == path.suffix.lower()), None)
+    start = _start(path)
+    refused = next((reason for matches, reason in _REFUSED if matches(start)), None)
+    if refused is not None:
+        raise ValueError(f"{path}: {refused}")
+    found = next((known for known in _FORMATS if start.head and known.matches(start)), None)
+    promised = next((known for known in _FORMATS if path.suffix.lower() in known.suffixes), None)
     if found is None:
-        known = ", ".join(f"{format_.suffix} ({format_.name})" for format_ in _FORMATS)
-        looks = f"it starts with {head[:16]!r}" if head else "it is empty"
+        known = ", ".join(f"{', '.join(format_.suffixes)} ({format_.name})" for format_ in _FORMATS)
+        looks = f"it starts with {start.head[:16]!r}" if start.head else "it is empty"
         promise = f"its suffix promises {promised.name}, but " if promised else ""
         raise ValueError(f"{path}: {promise}{looks}, which is no known motion file; known formats: {known}; save it as one")
     if promised not in (None, found):
         raise ValueError(
             f"{path}: its suffix {path.suffix} promises {promised.name}, but its content looks like {found.name}; "
-            f"rename it to {path.with_suffix(found.suffix).name}"
+            f"rename it to {path.with_suffix(found.suffixes[0]).name}"
         )
     return found
 
 
-def _head(path: Path) -> bytes:
+def _start(path: Path) -> _Start:
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; pass the path of one motion file")
     if not path.exists():
@@ -265,4 +240,8 @@ def _head(path: Path) -> bytes:
         raise ValueError(f"{path} is not a regular file; copy its content to a file and pass that")
     with path.open("rb") as stream:
         head = stream.read(_SNIFFED_BYTES)
-    return head.removeprefix(b"\xef\xbb\xbf").lstrip() or head
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        text = head[: len(head) // 2 * 2].decode("utf-16", "replace").replace("\0", "")
+    else:
+        text = "" if b"\0" in head else head.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
+    return _Start(path, head, text.lstrip())

@@ -16,6 +16,8 @@ from motionpatches import (
     MotionTextProcessor,
     motion_vit_config,
 )
+from motionpatches.processing.canonical import from_y_up
+from motionpatches.processing.skeletons import UNITS
 from motionpatches.training.builder import train_tokenizer
 
 
@@ -32,13 +34,13 @@ def data_dir() -> Path:
 
 
 def swinging_motion(skeleton="smpl22", num_frames=40, seed=0):
-    """A rest pose that drifts and swings smoothly: shape (num_frames, J, 3), in the skeleton's unit."""
+    """A rest pose that drifts and swings smoothly: shape (num_frames, J, 3), in the skeleton's unit and axes."""
     rng = np.random.default_rng(seed)
     found = motionpatches.get_skeleton(skeleton)
     phase = np.linspace(0, 4 * np.pi, num_frames)[:, None, None] + rng.uniform(0, 6, (1, found.num_joints, 3))
     drift = np.linspace(0, 1, num_frames)[:, None, None] * rng.normal(size=3) * [1, 0, 1]
-    joints = found.rest_pose + 0.05 * np.sin(phase) + drift
-    return joints * (1000 if found.unit == "millimetres" else 1)
+    joints = found.rest_pose[: found.num_joints] + 0.05 * np.sin(phase) + drift
+    return from_y_up(joints, found) / UNITS[found.unit]
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Changes to a training motion that its captions survive."""
+"""Changes to a training motion that its captions survive. (Mirroring changes both: see `data.PairBatchSampler`.)"""
 
 from dataclasses import dataclass
 
@@ -41,7 +41,7 @@ class Augmentation:
         if self.heading:
             joints = joints @ _turn_about_y(generator.uniform(-self.heading, self.heading)).T
         if self.offset:
-            joints = joints + generator.normal(scale=self.offset, size=(1, *joints.shape[1:]))
+            joints = joints + generator.normal(scale=self.offset, size=(*joints.shape[:-3], 1, *joints.shape[-2:]))
         if self.jitter:
             joints = joints + generator.normal(scale=self.jitter, size=joints.shape)
         return motion._replace(joints=joints)

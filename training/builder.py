@@ -46,6 +46,7 @@ def build_motion_processor(arguments: ProcessorArguments) -> MotionPatchProcesso
         normalization=None if arguments.normalization == "none" else arguments.normalization,
         canonicalize=arguments.canonicalize,
         body_scale=arguments.body_scale,
+        resampling=arguments.resampling,
         root=arguments.root,
         padding=arguments.padding,
         return_attention_mask=arguments.window_mask,

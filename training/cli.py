@@ -267,6 +267,42 @@ def embed(
     console.print(f"{len(ids)} embeddings of {embeddings.shape[1]} dimensions written to {output}", highlight=False)
 
 
+@command
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A motion file.")],
+    skeleton: Skeleton = None,
+    fps: Fps = None,
+    unit: Annotated[str | None, typer.Option(help="Unit of files that do not say theirs, e.g. centimetres.")] = None,
+    up_axis: Annotated[str | None, typer.Option(help="Up axis of files that do not say theirs, e.g. z.")] = None,
+    person: Annotated[str | None, typer.Option(help="Which person of a file of several: name or index.")] = None,
+    body_model: Annotated[Path | None, typer.Option(help="Body model for files of SMPL parameters.")] = None,
+    asf: Annotated[Path | None, typer.Option(help="ASF file with the skeleton of an AMC file.")] = None,
+    output: Annotated[Path | None, typer.Option(help="The picture; default <name>_inspect.png in this folder.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write what was understood to this JSON file.")] = None,
+) -> None:
+    """Show what is understood of a motion file: skeleton, unit, axes, size, sides, warnings, and a picture."""
+    from ..processing.recording import ReadOptions
+    from ..processing.skeletons import get_skeleton
+    from .inspection import check_outputs, draw_inspection, inspect_motion, print_inspection
+    from .results import write_json
+
+    wanted = None if skeleton is None else get_skeleton(skeleton)
+    options = ReadOptions(
+        skeleton=wanted, fps=fps, unit=unit, up_axis=up_axis, person=person, body_model=body_model, asf=asf
+    )
+    picture = output or Path(f"{file.stem}_inspect.png")
+    check_outputs(file, options, picture, json_file)
+    found = inspect_motion(file, options)
+    print_inspection(found, console)
+    if json_file is not None:
+        write_json(json_file, found.to_dict())
+        console.print(f"written to {json_file}", highlight=False, markup=False)
+    if found.why_not_drawn is None:
+        draw_inspection(found).savefig(picture, dpi=110)
+    drawn = f"not drawn: {found.why_not_drawn}" if found.why_not_drawn else f"drawn in {picture}"
+    console.print(drawn, highlight=False, markup=False)
+
+
 def main() -> None:
     """Entry point of the console command."""
     app()

@@ -1,7 +1,7 @@
 """Batches of (motion, caption) pairs."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -9,12 +9,22 @@ from datasets import Dataset
 from torch.utils.data import DataLoader, Sampler
 from transformers import BatchFeature
 
+from ..processing.mirroring import mirror_caption, mirror_joints
 from ..processing.processing_motionpatches import MotionTextProcessor
 from .augmentation import Augmentation
 
 
+class PairKey(NamedTuple):
+    """Which pair: row and caption number, the seed of its augmentation, and whether motion and caption are mirrored."""
+
+    row: int
+    caption: int
+    seed: int
+    mirrored: bool
+
+
 class MotionTextDataset(torch.utils.data.Dataset):
-    """A prepared motion and one caption of a row. An item is asked for by (row, caption number, random seed).
+    """A prepared motion and one caption of a row. An item is asked for by a `PairKey`.
 
     Args:
         rows: A data set with the columns of `processing.corpora.load_motions`.
@@ -31,11 +41,15 @@ class MotionTextDataset(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.captions)
 
-    def __getitem__(self, key: tuple[int, int, int]) -> dict[str, Any]:
-        row, caption, seed = key
+    def __getitem__(self, key: PairKey) -> dict[str, Any]:
+        row, number, seed, mirrored = key
         motion = self.motion_processor.resolve([self.rows[int(row)]])[0]
+        caption = self.captions[row][number]
+        if mirrored:
+            motion = motion._replace(joints=mirror_joints(motion.joints, motion.skeleton))
+            caption = mirror_caption(caption)
         motion = self.augmentation.prepare(self.motion_processor, motion, np.random.default_rng(seed))
-        return {"motion": motion, "caption": self.captions[row][caption], "seed": seed}
+        return {"motion": motion, "caption": caption, "seed": seed}
 
 
 class Collator:
@@ -64,8 +78,8 @@ def count_long_captions(processor: MotionTextProcessor, captions: Sequence[str])
     return sum(len(ids) > limit for ids in processor.tokenizer(list(captions), verbose=False)["input_ids"])
 
 
-class PairBatchSampler(Sampler[list[tuple[int, int, int]]]):
-    """Shuffled batches of (row, caption number, random seed), a new caption drawn for each row in each epoch.
+class PairBatchSampler(Sampler[list[PairKey]]):
+    """Shuffled batches of pairs, a new caption drawn for each row in each epoch.
 
     Equal captions in one batch are false negatives of the contrastive loss; with `unique_captions` a row whose caption is already
     in the batch waits for a later one. The order depends on seed and epoch alone, so a resumed run sees the same batches.
@@ -75,14 +89,22 @@ class PairBatchSampler(Sampler[list[tuple[int, int, int]]]):
         batch_size: Pairs in a batch; the last ones may be smaller, but hold at least two.
         seed: Seed of shuffling, caption choice and augmentation.
         unique_captions: Keep equal captions apart.
+        mirror: Probability of taking the mirror image of a pair; see `processing.mirroring`.
 
     Raises:
-        ValueError: If there are fewer than two rows, or a row has no caption.
+        ValueError: If there are fewer than two rows, a row has no caption, or the probability is none.
     """
 
     def __init__(
-        self, captions: Sequence[Sequence[str]], batch_size: int, seed: int = 0, unique_captions: bool = True
+        self,
+        captions: Sequence[Sequence[str]],
+        batch_size: int,
+        seed: int = 0,
+        unique_captions: bool = True,
+        mirror: float = 0.0,
     ) -> None:
+        if not 0 <= mirror <= 1:
+            raise ValueError(f"the probability of mirroring must be between 0 and 1, got {mirror}")
         if len(captions) < 2 or batch_size < 2:
             raise ValueError(
                 f"contrastive training needs at least two pairs; got {len(captions)} rows, batch_size={batch_size}"
@@ -94,35 +116,38 @@ class PairBatchSampler(Sampler[list[tuple[int, int, int]]]):
         self.batch_size = batch_size
         self.seed = seed
         self.unique_captions = unique_captions
+        self.mirror = mirror
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
         """The next pass over the data is that of `epoch`."""
         self.epoch = epoch
 
-    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
+    def __iter__(self) -> Iterator[list[PairKey]]:
         return iter(self._batches())
 
     def __len__(self) -> int:
         return len(self._batches())
 
-    def _batches(self) -> list[list[tuple[int, int, int]]]:
+    def _batches(self) -> list[list[PairKey]]:
         generator = np.random.default_rng([self.seed, self.epoch])
         chosen = [int(generator.integers(len(texts))) for texts in self.captions]
         seeds = generator.integers(2**31, size=len(chosen))
         waiting = generator.permutation(len(chosen)).tolist()
-        batches: list[list[tuple[int, int, int]]] = []
+        mirrored = generator.random(len(chosen)) < self.mirror
+        batches: list[list[PairKey]] = []
         while waiting:
-            batch: list[tuple[int, int, int]] = []
+            batch: list[PairKey] = []
             taken: set[str] = set()
             later: list[int] = []
             for row in waiting:
                 caption = self.captions[row][chosen[row]]
+                caption = mirror_caption(caption) if mirrored[row] else caption
                 if len(batch) == self.batch_size or (self.unique_captions and caption in taken):
                     later.append(row)
                     continue
                 taken.add(caption)
-                batch.append((row, chosen[row], int(seeds[row])))
+                batch.append(PairKey(row, chosen[row], int(seeds[row]), bool(mirrored[row])))
             waiting = later
             batches.append(batch)
         return [batch for batch in batches if len(batch) > 1]
@@ -136,8 +161,9 @@ def make_loader(
     unique_captions: bool,
     num_workers: int = 0,
     augmentation: Augmentation | None = None,
+    mirror: float = 0.0,
 ) -> DataLoader:
     """A loader over training pairs; call `loader.batch_sampler.set_epoch` before each pass."""
     dataset = MotionTextDataset(rows, processor, augmentation)
-    sampler = PairBatchSampler(dataset.captions, batch_size, seed, unique_captions)
+    sampler = PairBatchSampler(dataset.captions, batch_size, seed, unique_captions, mirror)
     return DataLoader(dataset, batch_sampler=sampler, collate_fn=Collator(processor), num_workers=num_workers)

@@ -65,7 +65,14 @@ def train(
 
     augmentation = Augmentation(run.augment_heading, run.augment_tempo, run.augment_offset, run.augment_jitter)
     loader = make_loader(
-        data["train"], processor, run.batch_size, run.seed, run.unique_captions, run.num_workers, augmentation
+        data["train"],
+        processor,
+        run.batch_size,
+        run.seed,
+        run.unique_captions,
+        run.num_workers,
+        augmentation,
+        run.augment_mirror,
     )
     optimizer = AdamW(parameter_groups(model, run), weight_decay=run.weight_decay)
     sampler: Any = loader.batch_sampler

@@ -53,6 +53,9 @@ class ProcessorArguments:
     )
     canonicalize: bool = True
     body_scale: float | None = field(default=None, metadata={"help": "scale every body to this leg length in metres"})
+    resampling: Literal["antialias", "repeat"] = field(
+        default="antialias", metadata={"help": "repeat: whole frames, as the published code does for KIT-ML"}
+    )
     root: Literal["global", "relative"] = "global"
     padding: Literal["max_length", "longest"] = "longest"
     window_mask: bool = field(default=True, metadata={"help": "mask windows of padding; the published code does not"})
@@ -72,6 +75,9 @@ class RunArguments:
     augment_tempo: float = field(default=0.0, metadata={"help": "play them faster or slower by up to this fraction"})
     augment_offset: float = field(default=0.0, metadata={"help": "displace each joint, standard deviation in metres"})
     augment_jitter: float = field(default=0.0, metadata={"help": "displace each joint of each frame, likewise"})
+    augment_mirror: float = field(
+        default=0.0, metadata={"help": "take the mirror image of a motion and its caption with this probability"}
+    )
     lr_motion: float = 1e-4
     lr_text: float = 1e-5
     lr_head: float = 1e-3
