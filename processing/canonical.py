@@ -32,6 +32,11 @@ def like(values: Any, joints: Any) -> Any:
     return joints.new_tensor(np.asarray(values, dtype=np.float64).tolist())
 
 
+def on_host(joints: Any) -> np.ndarray:
+    """The joints as NumPy."""
+    return joints if isinstance(joints, np.ndarray) else joints.detach().cpu().numpy()
+
+
 def rotate(joints: Any, rotation: Any) -> Any:
     """Every joint turned by a rotation matrix (3, 3). Shape (…, 3) → (…, 3)."""
     return (joints.reshape(-1, 3) @ like(rotation, joints).T).reshape(joints.shape)
@@ -55,6 +60,11 @@ def to_y_up(joints: Any, skeleton: Skeleton) -> Any:
 def from_y_up(joints: Any, skeleton: Skeleton) -> Any:
     """The inverse of `to_y_up`: joints with y up → with the skeleton's own up axis. Shape (T, J, 3) → (T, J, 3)."""
     return joints if skeleton.up_axis == "y" else rotate(joints, np.transpose(_TO_Y_UP[skeleton.up_axis]))
+
+
+def change_up_axis(joints: Any, up_axis: str, wanted: str) -> Any:
+    """Joints turned so that what pointed along one of `skeletons.AXES` points along another. Shape (…, 3) → (…, 3)."""
+    return rotate(joints, np.transpose(_TO_Y_UP[wanted]) @ np.array(_TO_Y_UP[up_axis]))
 
 
 def leg_length(joints: Any, skeleton: Skeleton) -> float:

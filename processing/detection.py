@@ -179,6 +179,8 @@ def _standing_axis(sample: np.ndarray, skeleton: Skeleton, cosines: np.ndarray, 
     sideways without rolling, which nobody does who lies. Who stands on the head has the arms above (below) the head.
     """
     upright = {axis: (_along(cosines, axis) > _ALONG).all(axis=1) for axis in AXES}
+    if upright[declared].any():
+        return None
     axis = max(upright, key=lambda a: float(upright[a].mean()))
     if upright[axis].mean() < _MOST_FRAMES:
         return None

@@ -30,6 +30,7 @@ _POSITION_KEYS = ("position", "cameraspace", "cameraspacepoint", "location", "xy
 _CONFIDENCE_KEYS = ("confidence", "score", "visibility", "trackingstate", "tracking_state")
 _NOT_TRACKED = frozenset(("nottracked", "not_tracked", "0"))
 _OPENPOSE_SKELETONS = {25: "body25", 17: "coco17"}
+_FLOATS = [float, float, float]
 _MISSING = (math.nan, math.nan, math.nan, 0.0)
 _NO_JOINTS = frozenset(("frame", "frame_id", "frame_index", "index", *_ID_KEYS))
 _LARGEST = 1e30  # of float32, with a margin
@@ -241,6 +242,8 @@ def _name_of(joint: dict[str, Any]) -> str | None:
 
 def _to_point(value: Any) -> _Point | None:
     """x, y, z, confidence; `None` if this is no point. Confidence is 1 where none is given, 0 for a point that is not finite."""
+    if type(value) is list and [type(number) for number in value] == _FLOATS and sum(map(abs, value)) < _LARGEST:
+        return value[0], value[1], value[2], 1.0  # nearly all points of nearly all files
     confidence: Any = 1.0
     if isinstance(value, dict):
         inner = _get(value, _POSITION_KEYS)

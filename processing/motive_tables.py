@@ -50,7 +50,9 @@ def read_motive(rows: Rows, options: ReadOptions) -> Recording:
         )
     bones = _of_one_person(bones, options.person, notes)
 
-    quaternions = settings.get("rotation type", "").lower() == "quaternion" and all("w" in axes for axes in bones.values())
+    quaternions = settings.get("rotation type", "").lower() == "quaternion" and all(
+        {"rx", "ry", "rz", "w"} <= axes.keys() for axes in bones.values()
+    )
     keys = ["x", "y", "z", *(["rx", "ry", "rz", "w"] if quaternions else [])]
     columns = [axes[key] for axes in bones.values() for key in keys]
     others = [column for column in range(2, len(header)) if labels["type"][column] and column not in set(columns)]

@@ -109,7 +109,7 @@ def choose_person(names: Sequence[str], descriptions: Sequence[str], person: str
     if person is None and len(names) == 1:
         return 0
     wanted = None if person is None else str(person)
-    if wanted in names:
+    if wanted is not None and wanted in names:
         return list(names).index(wanted)
     if wanted is not None and wanted.isascii() and wanted.isdigit() and len(wanted) < 10 and int(wanted) < len(names):
         return int(wanted)

@@ -221,7 +221,7 @@ def _number(ax: "Axes", flat: np.ndarray, joints: list[int], parts: list[str | N
         ax.annotate(
             str(joint),
             flat[joint],
-            xytext=offset,
+            xytext=(float(offset[0]), float(offset[1])),
             textcoords="offset points",
             ha="center",
             va="center",
@@ -240,11 +240,15 @@ def _frame(ax: "Axes", skeleton: Skeleton, parts: list[str | None], top: float) 
     title = f"{skeleton.name}: {count}, {skeleton.unit}, {skeleton.up_axis} up"
     ax.set_title(title, fontsize=13, parse_math=False)
     handles = [Line2D([], [], color=PART_COLORS[part], linewidth=2.4, label=part.replace("_", " ")) for part in PARTS]
-    dot = {"marker": "o", "linestyle": "none"}
     if None in parts:
-        handles.append(Line2D([], [], color=NO_CHAIN_GREY, markersize=_SMALL_MARKER, label="in no chain", **dot))
+        dot = Line2D(
+            [], [], color=NO_CHAIN_GREY, marker="o", markersize=_SMALL_MARKER, linestyle="none", label="in no chain"
+        )
+        handles.append(dot)
     if skeleton.virtual:
-        handles.append(Line2D([], [], color="0.3", markersize=_MARKER, markerfacecolor="white", label="virtual", **dot))
+        ring = Line2D([], [], color="0.3", marker="o", markersize=_MARKER, linestyle="none", label="virtual")
+        ring.set_markerfacecolor("white")
+        handles.append(ring)
     ax.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, fontsize=9, handlelength=1.2)
     ax.set_xlim(_LEFT, _RIGHT)
     ax.set_ylim(_BOTTOM, top)

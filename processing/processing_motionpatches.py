@@ -8,8 +8,8 @@ import numpy as np
 from transformers import BatchFeature, FeatureExtractionMixin, ProcessorMixin
 
 from .canonical import canonicalize as to_canonical_frame
-from .canonical import like as _like
-from .canonical import relative_to_root
+from .canonical import change_up_axis, first_person, like, on_host, relative_to_root
+from .detection import check_frame
 from .motion_inputs import Input, one_per_motion, read_input, settle_fps
 from .motion_statistics import RunningMoments, check_statistics
 from .patches import INTERPOLATIONS, PatchMap, fill_all, interpolate, num_windows, patch_map, patch_matrix, window_mask
@@ -17,8 +17,7 @@ from .resampling import RESAMPLINGS, resample
 from .skeletons import PARTS, UNITS, Skeleton, get_skeleton, list_skeletons
 
 
-_CANONICAL_STEPS = ("unit", "up_axis", "floor", "center", "heading")
-_SWITCHED = {switch: dict.fromkeys(_CANONICAL_STEPS, switch) for switch in (True, False)}
+_CANONICAL_STEPS = ("detect", "unit", "up_axis", "floor", "center", "heading")
 _CHOICES = {
     "interpolation": INTERPOLATIONS,
     "normalization": ("joints", "points", None),
@@ -57,8 +56,9 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         statistics: `{skeleton name: {"mean", "std"}, "shared": {"mean", "std"}}`; of shape (J, 3) for `"joints"`, (5·N, 3)
             for `"points"`. `"shared"` is always per sample point, (5·N, 3), and serves skeletons that have no entry of their
             own. `fit` computes them.
-        canonicalize: `True`, `False`, or a dict that switches single steps (`unit`, `up_axis`, `floor`, `center`,
-            `heading`) off; see `canonical.canonicalize`.
+        canonicalize: `True`, `False`, or a dict that switches single steps (`detect`, `unit`, `up_axis`, `floor`, `center`,
+            `heading`) off; see `canonical.canonicalize`. `detect`: a motion that does not state its unit, and that is not in the
+            unit or not along the up axis of its skeleton, is converted, with a warning; see `detection.check_frame`.
         body_scale: Scale every body to this leg length in metres; `None` keeps sizes. Applied also where `canonicalize` is
             off.
         resampling: `"antialias"` filters on the way to `fps`; `"repeat"` repeats or drops whole frames as the published code does
@@ -175,8 +175,8 @@ class MotionPatchProcessor(FeatureExtractionMixin):
             skeleton: Name or `Skeleton` of the motions that do not say theirs; one, or one for each motion.
             fps: Frames per second of the motions that do not say theirs; one, or one for each motion. Where it stays unknown
                 the target rate is assumed, with a warning.
-            return_tensors: `"pt"`, `"np"` or `None` (tensors for tensors, else NumPy). Tensors of motions that were tensors lie
-                on their device.
+            return_tensors: `"pt"`, `"np"` or `None` (NumPy). Motions on a GPU are worked on there, and so `"pt"` and `None` give
+                tensors on that GPU.
             padding, truncation, return_attention_mask: Override the processor's own settings for this call.
             generator: Random state for `truncation="random"`.
 
@@ -201,7 +201,8 @@ class MotionPatchProcessor(FeatureExtractionMixin):
             raise ValueError("got an empty list of motions; pass at least one")
         skeletons = one_per_motion("skeleton", skeleton, len(motions))
         rates = one_per_motion("fps", fps, len(motions))
-        resolved = []
+        resolved: list[ResolvedMotion] = []
+        findings: list[str] = []
         unknown_rates = 0
         for index, (motion, own_skeleton, own_fps) in enumerate(zip(motions, skeletons, rates, strict=True)):
             given = read_input(motion, index)
@@ -211,7 +212,17 @@ class MotionPatchProcessor(FeatureExtractionMixin):
                 joints = joints * (UNITS[given.unit] / UNITS[found.unit])
             rate = settle_fps(given.fps, own_fps, index)
             unknown_rates += rate is None
+            if given.unit is None and self._step("detect"):
+                joints, finding = _fit_declared_frame(joints, found, index)
+                findings += finding
             resolved.append(ResolvedMotion(joints, found, self.fps if rate is None else rate))
+        if findings:
+            warnings.warn(
+                f"{len(findings)} of {len(motions)} motions do not fit what their skeleton declares: {'; '.join(findings[:3])}"
+                f"{'; …' if len(findings) > 3 else ''}. State the unit ({{'joints': …, 'unit': …}}), pass another skeleton, or "
+                "set canonicalize={'detect': False}",
+                stacklevel=3,
+            )
         if unknown_rates:
             warnings.warn(
                 f"{unknown_rates} of {len(motions)} motions say no frame rate and fps= was not given; they are taken as "
@@ -219,6 +230,10 @@ class MotionPatchProcessor(FeatureExtractionMixin):
                 stacklevel=3,
             )
         return resolved
+
+    def _step(self, step: str) -> bool:
+        """Whether a step of the canonical frame is switched on."""
+        return self.canonicalize if isinstance(self.canonicalize, bool) else self.canonicalize.get(step, True)
 
     def _settle_skeleton(self, motion: Input, given: Any, index: int) -> Skeleton:
         said = None if motion.skeleton is None else self.get_skeleton(motion.skeleton)
@@ -252,7 +267,7 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         joints = motion.joints
         if motion.fps != self.fps:
             joints = resample(joints, motion.fps, self.fps, self.resampling)
-        steps = _SWITCHED[self.canonicalize] if isinstance(self.canonicalize, bool) else self.canonicalize
+        steps = {step: self._step(step) for step in _CANONICAL_STEPS if step != "detect"}
         joints = to_canonical_frame(joints, motion.skeleton, body_scale=self.body_scale, **steps)
         if self.root == "relative":
             joints = relative_to_root(joints, motion.skeleton)
@@ -335,7 +350,7 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         made_of, found = self._maps.get(key, (None, None))
         if found is None or made_of is not entry:
             exact = self._make_map(skeleton, source)
-            found = PatchMap(*(None if part is None else _like(part, joints) for part in exact))
+            found = PatchMap(*(None if part is None else like(part, joints) for part in exact))
             self._maps[key] = (entry, found)
         return found
 
@@ -425,8 +440,7 @@ class MotionPatchProcessor(FeatureExtractionMixin):
     def _persons(self, motion: ResolvedMotion) -> np.ndarray:
         """Joints of each person of a motion after `prepare`: (P, T', J + V, 3), float64."""
         joints = self.prepare(motion).joints
-        joints = joints if isinstance(joints, np.ndarray) else joints.cpu().numpy()
-        return joints.reshape(-1, *joints.shape[-3:]).astype(np.float64, copy=False)
+        return on_host(joints).reshape(-1, *joints.shape[-3:]).astype(np.float64, copy=False)
 
     def _remember(self, skeleton: Skeleton) -> None:
         if skeleton.name not in list_skeletons() or get_skeleton(skeleton.name) != skeleton:
@@ -505,6 +519,17 @@ class MotionTextProcessor(ProcessorMixin):
                     f"{max(lengths)}); shorten them, or pass truncation=True to cut them"
                 )
         return dict(self.tokenizer(texts if return_tensors else text, return_tensors=return_tensors, **text_kwargs))
+
+
+def _fit_declared_frame(joints: Any, skeleton: Skeleton, index: int) -> tuple[Any, list[str]]:
+    """Joints in the unit and with the up axis that their skeleton declares, and what had to be changed for that."""
+    found = check_frame(on_host(first_person(joints)), skeleton)
+    if found.metres_per_unit is not None:
+        joints = joints * (found.metres_per_unit / UNITS[skeleton.unit])
+    if found.up_axis is not None:
+        joints = change_up_axis(joints, found.up_axis, skeleton.up_axis)
+    changed = found.metres_per_unit is not None or found.up_axis is not None
+    return joints, [f"motion {index}: {', '.join(found.notes)}{' (converted)' if changed else ''}"] if found.notes else []
 
 
 def _check_choice(option: str, value: Any, choices: tuple[Any, ...]) -> Any:

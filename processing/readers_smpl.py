@@ -280,6 +280,7 @@ def _load_body(path: Path, changed: int, size: int) -> _Body:
         or directions.shape[:2] != template.shape
         or any(array.dtype.kind not in "fiu" for array in (regressor, template, directions, tree))
         or tree.ndim != 2
+        or len(tree) == 0
     ):
         raise ValueError(
             f"{path}: is no SMPL body model: J_regressor, v_template and shapedirs have shapes {regressor.shape}, "
@@ -291,8 +292,9 @@ def _load_body(path: Path, changed: int, size: int) -> _Body:
     # As in smplx: SMPL-X has 10 + 10 or 300 + 100 directions, those of the face last.
     count = 10 if family == "smplx" and directions.shape[2] == 20 else min(directions.shape[2], _MAX_SHAPE_COEFFICIENTS)
     regressor = regressor[:_NUM_JOINTS].astype(np.float64)
-    moved = np.tensordot(regressor, directions[..., :count].astype(np.float64), axes=1)
-    joints = regressor @ template
+    with np.errstate(all="ignore"):
+        moved = np.tensordot(regressor, directions[..., :count].astype(np.float64), axes=1)
+        joints = regressor @ template
     if not (np.all(np.isfinite(joints)) and np.all(np.isfinite(moved))):
         raise ValueError(f"{path}: the body model holds NaN or infinite values; get it again at {_WEBSITES}")
     return _Body(family, joints, moved)
@@ -308,13 +310,16 @@ def _rest_joints(body: _Body, parameters: _Parameters) -> np.ndarray:
 
 
 def _forward_kinematics(rest: np.ndarray, parameters: _Parameters) -> tuple[np.ndarray, np.ndarray]:
-    """Positions (T, 22, 3) and world orientations (T, 22, 4), float32, chunk by chunk."""
+    """Positions (T, 22, 3) and world orientations (T, 22, 4), float32; NaN in frames whose parameters are not finite."""
     parents = get_skeleton("smpl22").parents
     positions = np.empty((len(parameters.poses), _NUM_JOINTS, 3), dtype=np.float32)
     rotations = np.empty((len(parameters.poses), _NUM_JOINTS, 4), dtype=np.float32)
+    num_bad = 0
     for start in range(0, len(positions), _CHUNK):
         frames = slice(start, start + _CHUNK)
-        vectors = parameters.poses[frames].astype(np.float64).reshape(-1, _NUM_JOINTS, 3)
+        bad = ~(np.isfinite(parameters.poses[frames]).all(axis=1) & np.isfinite(parameters.trans[frames]).all(axis=1))
+        num_bad += int(bad.sum())
+        vectors = np.where(bad[:, None], 0.0, parameters.poses[frames].astype(np.float64)).reshape(-1, _NUM_JOINTS, 3)
         places, turns = [rest[0] + parameters.trans[frames]], [Rotation.from_rotvec(vectors[:, 0])]
         for joint in range(1, _NUM_JOINTS):
             parent = parents[joint]
@@ -322,4 +327,9 @@ def _forward_kinematics(rest: np.ndarray, parameters: _Parameters) -> tuple[np.n
             turns.append(turns[parent] * Rotation.from_rotvec(vectors[:, joint]))
         positions[frames] = np.stack(places, axis=1)
         rotations[frames] = np.stack([turn.as_quat() for turn in turns], axis=1)
+        positions[frames][bad] = rotations[frames][bad] = np.nan
+    if num_bad:
+        parameters.notes.append(
+            f"{num_bad} of {len(positions)} frames hold NaN or infinite parameters, and count as missing"
+        )
     return positions, rotations

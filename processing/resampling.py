@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from .canonical import on_host
+
 
 resample_poly: Callable[..., np.ndarray] | None
 try:
@@ -54,8 +56,8 @@ def resample(joints: Any, fps: float, target_fps: float, method: str = "antialia
         )
     if resample_poly is None:
         raise ImportError(f"resampling from {fps} to {target_fps} frames per second needs SciPy: pip install scipy")
-    on_host = joints if isinstance(joints, np.ndarray) else joints.detach().cpu().numpy()
-    resampled = resample_poly(on_host, ratio.numerator, ratio.denominator, axis=on_host.ndim - 3, padtype="line")
+    frames = on_host(joints)
+    resampled = resample_poly(frames, ratio.numerator, ratio.denominator, axis=frames.ndim - 3, padtype="line")
     return resampled if isinstance(joints, np.ndarray) else joints.new_tensor(resampled)
 
 

@@ -90,13 +90,10 @@ class Rows:
 
     def numbers(self, row: Sequence[str], columns: Sequence[int]) -> list[float]:
         """The numbers of some columns; NaN where the row has no such cell or an empty one."""
-        cells = [row[column] if column < len(row) else "" for column in columns]
-        if self.decimal == ".":
-            try:
-                return [float(cell) if cell else math.nan for cell in cells]
-            except ValueError:  # "NA", or an error that `_number` words
-                pass
-        return [self._number(cell) for cell in cells]
+        try:
+            return [float(row[column]) for column in columns]
+        except (ValueError, IndexError):  # an empty cell, a decimal comma, or an error that `_number` words
+            return [self._number(row[column] if column < len(row) else "") for column in columns]
 
     def _number(self, cell: str) -> float:
         try:

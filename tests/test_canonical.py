@@ -1,12 +1,26 @@
 """The common frame may move and turn a motion, never bend, mirror or slow it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+import torch
 from conftest import swinging_motion
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from motionpatches import get_skeleton
-from motionpatches.processing.canonical import canonicalize, facing_direction, leg_length, relative_to_root, to_y_up
+from motionpatches.processing.canonical import (
+    canonicalize,
+    change_up_axis,
+    facing_direction,
+    from_y_up,
+    leg_length,
+    relative_to_root,
+    to_y_up,
+)
+from motionpatches.processing.skeletons import AXES, UNITS
 
 
 SMPL = get_skeleton("smpl22")
@@ -22,6 +36,41 @@ def test_heading_place_and_height_of_the_source_do_not_matter(degrees):
     np.testing.assert_allclose(
         canonicalize(turned(joints, degrees, (3, -0.4, 8)), SMPL), canonicalize(joints, SMPL), atol=1e-9
     )
+
+
+@given(
+    degrees=st.floats(-720, 720),
+    shift=st.tuples(*[st.floats(-100, 100)] * 3),
+    axis=st.sampled_from(AXES),
+    unit=st.sampled_from(sorted(UNITS)),
+)
+def test_no_source_frame_matters(degrees, shift, axis, unit):
+    """Whatever the heading, place, up axis and unit of the source, the canonical motion is the same: none of them mirrors."""
+    mine = dataclasses.replace(SMPL, unit=unit, up_axis=axis)
+    source = from_y_up(turned(swinging_motion(num_frames=5), degrees, shift), mine) / UNITS[unit]
+    np.testing.assert_allclose(canonicalize(source, mine), canonicalize(swinging_motion(num_frames=5), SMPL), atol=1e-7)
+
+
+@given(st.sampled_from(AXES), st.sampled_from(AXES))
+def test_changing_the_up_axis_is_a_rotation_and_has_a_way_back(one, other):
+    joints = swinging_motion(num_frames=3)
+    there = change_up_axis(joints, one, other)
+    np.testing.assert_allclose(change_up_axis(there, other, one), joints)
+    rotation = change_up_axis(np.eye(3), one, other)
+    assert np.linalg.det(rotation) == pytest.approx(1)
+    up = {axis: np.eye(3)["xyz".index(axis[-1])] * (-1 if axis[0] == "-" else 1) for axis in AXES}
+    np.testing.assert_allclose(change_up_axis(up[one], one, other), up[other])
+
+
+@pytest.mark.parametrize("name", ["coco17", "body25", "kinect20", "unreal"])
+def test_every_step_is_the_same_on_tensors(name):
+    skeleton = get_skeleton(name)
+    joints = swinging_motion(name)
+    expected = relative_to_root(canonicalize(joints, skeleton, body_scale=0.8), skeleton)
+    tensors = relative_to_root(canonicalize(torch.tensor(joints), skeleton, body_scale=0.8), skeleton)
+    assert tensors.dtype == torch.float64
+    np.testing.assert_allclose(tensors.numpy(), expected, atol=1e-12)
+    assert expected.shape[1] == skeleton.num_nodes
 
 
 def test_the_frame_is_what_it_says():

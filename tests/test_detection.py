@@ -124,6 +124,7 @@ def rolled():
 
 POSES = {
     "rolls over the floor": rolled(),
+    "runs with wide strides": posed(0, -15, 15, 150, stride=45, way=6.0)[5::10],
     "lies and shifts to the side": posed(-90, -90, -90, 90) + np.linspace([0, 0, 0], [0.3, 0, 0], 60)[:, None],
     "lies on the back": posed(-90, -90, -90, 90),
     "lies on the front": posed(90, 90, 90, 90),

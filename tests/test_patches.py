@@ -6,6 +6,7 @@ import torch
 
 from motionpatches import get_skeleton, list_skeletons
 from motionpatches.processing.patches import (
+    INTERPOLATIONS,
     fill_values,
     interpolate,
     num_windows,
@@ -44,7 +45,7 @@ def test_unknown_interpolation_lists_the_known_ones():
 @pytest.mark.parametrize("patch_size", [8, 16, 32])
 def test_matrix_resizes_each_chain_as_torch_resizes_an_image(name, method, align_corners, patch_size):
     skeleton = get_skeleton(name)
-    joints = np.random.default_rng(0).normal(size=(6, skeleton.num_joints, 3))
+    joints = np.random.default_rng(0).normal(size=(6, skeleton.num_nodes, 3))
     points = interpolate(joints, patch_matrix(skeleton, patch_size, method))
     assert points.shape == (6, 5 * patch_size, 3)
     for column, part in enumerate(PARTS):
@@ -80,6 +81,39 @@ def test_a_far_away_motion_loses_nothing_in_single_precision():
     fill_values(values, joints, type(to_values)(to_values.center.astype("f4"), to_values.weights.astype("f4"), None))
     expected = patch_matrix(SMPL, 16) @ ((joints.astype(float) - 1000) / 0.5)
     np.testing.assert_allclose(values, np.moveaxis(expected, -1, 0), atol=1e-5)
+
+
+def test_landmarks_lie_at_the_same_place_of_the_body_whatever_the_skeleton():
+    """The knee is at the same sample point on every skeleton, unlike where points follow joint indices."""
+    names = [name for name in list_skeletons() if "left_toe" in get_skeleton(name).landmarks]
+    for part, point in (("left_leg", "left_knee"), ("left_arm", "left_elbow")):
+        places: dict[str, set[int]] = {"landmarks": set(), "half_pixel": set()}
+        for method, found in places.items():
+            for name in names:
+                skeleton = get_skeleton(name)
+                column = PARTS.index(part) * 32
+                matrix = patch_matrix(skeleton, 32, method)[column : column + 32]
+                found.add(int(matrix[:, skeleton.landmarks[point]].argmax()))
+        assert len(places["landmarks"]) == 1
+        assert len(places["half_pixel"]) > 1
+
+
+def test_a_chain_that_ends_early_stays_at_its_end():
+    skeleton = get_skeleton("h36m17")  # no toes, no hands
+    matrix = patch_matrix(skeleton, 16, "landmarks")
+    assert matrix[15, skeleton.landmarks["right_ankle"]] == 1
+    assert matrix[63, skeleton.landmarks["right_wrist"]] == 1
+    assert matrix[60, skeleton.landmarks["right_wrist"]] < 1
+
+
+@pytest.mark.parametrize("name", list_skeletons())
+@pytest.mark.parametrize("method", INTERPOLATIONS)
+def test_every_sample_point_is_a_mean_of_joints_that_motions_hold(name, method):
+    skeleton = get_skeleton(name)
+    matrix = patch_matrix(skeleton, 16, method)
+    assert matrix.shape == (80, skeleton.num_nodes)
+    assert (matrix >= 0).all()
+    np.testing.assert_allclose(matrix.sum(axis=1), 1)
 
 
 def test_windows_by_hand():

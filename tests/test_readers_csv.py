@@ -343,6 +343,13 @@ def test_rotations_as_angles_are_left_out_and_named(tmp_path):
     assert "left out 18 columns: Bone Rotation, Marker Position" in recording.notes
 
 
+def test_rotations_that_lack_a_column_are_left_out(tmp_path):
+    text = motive({"Ann": JOINTS}).replace("Rotation", "Other", 3).replace("Other Type", "Rotation Type")
+    recording = read(tmp_path, text)
+    assert recording.rotations is None
+    np.testing.assert_allclose(recording.positions, JOINTS, rtol=1e-6)
+
+
 def test_skeletons_of_motive_are_told_apart(tmp_path):
     text = motive({"Ann": JOINTS, "Bob": JOINTS + 5}, skeletons=("Ann", "Bob"))
     with pytest.raises(ValueError, match=r"2 persons: 'Ann' \(3 joints\), 'Bob' \(3 joints\)"):

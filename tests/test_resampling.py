@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
-from motionpatches.processing.resampling import resample
+from motionpatches.processing.resampling import repeated_frames, resample
 
 
 def wave(fps, seconds=4.0, hertz=1.0):
@@ -46,3 +47,26 @@ def test_impossible_rates_are_refused(fps):
 def test_rates_too_far_apart_are_refused():
     with pytest.raises(ValueError, match="differ by over 1000"):
         resample(wave(20), 1e7, 20)
+
+
+@pytest.mark.parametrize(
+    ("fps", "target", "expected"), [(30, 20, [0, 1, 3, 4, 6, 7, 9]), (40, 20, [0, 2, 4, 6, 8]), (10, 20, [0, 0, 1, 1])]
+)
+def test_repeated_frames_by_hand(fps, target, expected):
+    frames = repeated_frames(60, fps, target)
+    assert frames[: len(expected)].tolist() == expected
+    assert len(frames) == 60 * target // fps
+
+
+def test_an_unknown_method_is_refused():
+    with pytest.raises(ValueError, match="unknown resampling 'nearest'; known: antialias, repeat"):
+        resample(np.zeros((4, 2, 3)), 30, 20, "nearest")
+    with pytest.raises(ValueError, match=r"at least 1 frame per second, got 0\.5"):
+        resample(np.zeros((4, 2, 3)), 0.5, 20, "repeat")
+
+
+def test_several_persons_and_tensors_are_resampled_alike():
+    joints = np.random.default_rng(0).normal(size=(2, 60, 4, 3))
+    both = resample(joints, 30, 20)
+    np.testing.assert_array_equal(both[1], resample(joints[1], 30, 20))
+    np.testing.assert_array_equal(resample(torch.tensor(joints), 30, 20).numpy(), both)
