@@ -20,12 +20,13 @@ from .skeleton_vocabulary import (
 
 _SIDES = {"l": "left", "left": "left", "r": "right", "right": "right"}
 _NAMESPACE = re.compile(r"[:|]")
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+")
 _GLUED_HELPER = re.compile(r".+(twist|roll)")
 _FINGER = re.compile(rf"(?:hand|f|finger)?({'|'.join(FINGERS)})(?:finger)?({'|'.join(FINGER_JOINTS)})?")
 # A word before so many of the names is a prefix, whatever it is.
 _SHARED = 0.8
 _LEAST_NAMES = 5
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -45,16 +46,18 @@ class JointName:
     @property
     def base(self) -> str:
         """The words without numbers, joined: `upleg`, `spine`."""
-        return "".join(word for word in self.words if not word.isdigit())
+        return "".join(word for word in self.words if not word.isdecimal())
 
     @property
     def digits(self) -> str:
         """The first number as it is written, or `""`."""
-        return next((word for word in self.words if word.isdigit()), "")
+        return next((word for word in self.words if word.isdecimal()), "")
 
     @property
     def is_body(self) -> bool:
         """It is a word for some point of the body."""
+        if self.base in ("l", "t"):  # vertebrae have numbers
+            return self.side is None and bool(self.digits)
         return self.base in BODY_WORDS or _FINGER.fullmatch(self.base) is not None
 
     @property
@@ -62,7 +65,7 @@ class JointName:
         """It names the end of a bone: `LeftToe_End`, `HeadNub`, and the nameless end sites of BVH files."""
         if not self.words:
             return True
-        words = [word for word in self.words if not word.isdigit()]
+        words = [word for word in self.words if not word.isdecimal()]
         return not self.is_body and bool(words) and words[-1] in END_WORDS
 
     @property
@@ -70,7 +73,7 @@ class JointName:
         """It names a helper of the rig, clothing or a thing: no point of a body."""
         if self.is_body:
             return False
-        return not UNMARKED_WORDS.isdisjoint(self.words) or _GLUED_HELPER.fullmatch(self.base) is not None
+        return not UNMARKED_WORDS.isdisjoint((*self.words, self.base)) or _GLUED_HELPER.fullmatch(self.base) is not None
 
     @property
     def tells_nothing(self) -> bool:
@@ -82,7 +85,7 @@ class JointName:
         found = _FINGER.fullmatch(self.base)
         if found is None:
             return None
-        number = FINGER_JOINTS.get(found[2] or "") or int(self.digits[-3:] or 0)
+        number = FINGER_JOINTS.get(found[2] or "") or (int(self.digits) if 0 < len(self.digits) <= 3 else 0)
         return f"{FINGERS[found[1]]}{number}" if 1 <= number <= 3 else None
 
     @property
@@ -128,13 +131,13 @@ def split_words(name: str) -> list[str]:
 
 
 def _has_letters(words: Sequence[str]) -> bool:
-    return any(not word.isdigit() for word in words)
+    return any(not word.isdecimal() for word in words)
 
 
 def _without_prefixes(words: list[str], prefixes: list[str]) -> list[str]:
     words = list(words)
     while _has_letters(words[1:]) and (
-        words[0] in PREFIX_WORDS or words[0].isdigit() or (words[0] == "base" and prefixes[-1:] == ["cc"])
+        words[0] in PREFIX_WORDS or words[0].isdecimal() or (words[0] == "base" and prefixes[-1:] == ["cc"])
     ):
         prefixes.append(words.pop(0))
     return words
@@ -142,8 +145,8 @@ def _without_prefixes(words: list[str], prefixes: list[str]) -> list[str]:
 
 def _glued_side(words: list[str]) -> tuple[str | None, list[str]]:
     """The side of `lfemur`, `leftarm` or `armleft`, and the words without it."""
-    base = "".join(word for word in words if not word.isdigit())
-    numbers = [word for word in words if word.isdigit()]
+    base = "".join(word for word in words if not word.isdecimal())
+    numbers = [word for word in words if word.isdecimal()]
     if base in BODY_WORDS:
         return None, words
     for side in ("left", "right"):
@@ -186,7 +189,7 @@ def mirror_name(name: str, side: str) -> str | None:
     """The name of the joint across, if `name` is on the given side, written in the same way: `LeftForeArmRoll` →
     `RightForeArmRoll`, `twist_l` → `twist_r`. `None` for a name that is not on that side.
     """
-    if parse_name(name).side != side:
+    if len(name) > _LONGEST_NAME or parse_name(name).side != side:
         return None
     other = {"left": "right", "right": "left"}[side]
     wanted = f"{other}{plain_name(name).removeprefix(side)}"

@@ -165,7 +165,7 @@ def _world(joints: Any, skeleton: Skeleton) -> np.ndarray:
     """Joints in metres, y up, on the floor, first frame facing +z. Shape (T, J, 3)."""
     joints = np.asarray(joints, dtype=np.float64)
     expected = (skeleton.num_joints, 3)
-    if joints.ndim != 3 or joints.shape[1:] != expected or len(joints) == 0:
+    if joints.ndim != 3 or joints.shape[1:] not in (expected, (skeleton.num_nodes, 3)) or len(joints) == 0:
         raise ValueError(
             f"joints has shape {joints.shape}; skeleton {skeleton.name!r} needs (T, {expected[0]}, 3) with at least one "
             "frame; reshape the joints or pass the skeleton that they have"
@@ -239,7 +239,7 @@ def _bone_parts(skeleton: Skeleton) -> list[str]:
             found.setdefault(joint, part)
     for joint in skeleton.topological_order:
         found.setdefault(joint, found.get(skeleton.parents[joint], "torso"))
-    return [found[joint] for joint in range(skeleton.num_joints)]
+    return [found[joint] for joint in range(skeleton.num_nodes)]
 
 
 def _draw_pose(ax: "Axes", pose: np.ndarray, skeleton: Skeleton, head_radius: float) -> None:
@@ -248,7 +248,7 @@ def _draw_pose(ax: "Axes", pose: np.ndarray, skeleton: Skeleton, head_radius: fl
     from matplotlib.patches import Circle
 
     parts = _bone_parts(skeleton)
-    bones = [joint for joint in range(skeleton.num_joints) if skeleton.parents[joint] >= 0]
+    bones = [joint for joint in range(skeleton.num_nodes) if skeleton.parents[joint] >= 0]
     bones.sort(key=lambda joint: pose[joint, 2] + pose[skeleton.parents[joint], 2])
     lines = [pose[[skeleton.parents[joint], joint], :2] for joint in bones]
     colors = [PART_COLORS[parts[joint]] for joint in bones]

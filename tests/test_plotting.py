@@ -63,7 +63,7 @@ def test_every_skeleton_is_drawn_whole_and_its_poses_stay_apart(name):
     skeleton = replace(get_skeleton(name), unit="metres")
     figure = plot_skeleton(swaying(skeleton), skeleton, num_poses=5)
     poses = poses_of(figure.axes[0])
-    assert [len(pose) for pose in poses] == [skeleton.num_joints - 1] * 5
+    assert [len(pose) for pose in poses] == [skeleton.num_nodes - 1] * 5
     for one, other in pairwise(poses):
         assert one[..., 0].max() < other[..., 0].min()
     assert_words_are_whole_and_apart(figure)
