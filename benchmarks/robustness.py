@@ -121,7 +121,13 @@ def measure(
         fields = {**MODEL, **BASE, **SETTINGS[name], "seed": seed, "precision": precision}
         entry = results["settings"].setdefault(name, {})
         if "patches" not in entry:
+            print(f"== {name}: patches", flush=True)
             entry["patches"] = patch_distances(fields, made)
+            entry["untrained"] = {"procedural": judge_patches(fields, made), "real": judge_patches(fields, real)}
+            write_json(output, results)
+    for name in chosen:
+        fields = {**MODEL, **BASE, **SETTINGS[name], "seed": seed, "precision": precision}
+        entry = results["settings"][name]
         for part, corpus, epochs in (("procedural", made, procedural_epochs), ("real", real, real_epochs)):
             if part not in entry:
                 print(f"== {name}: {part}", flush=True)
@@ -167,11 +173,50 @@ def embed_plainly(rows: Dataset, frames: int = 32) -> np.ndarray:
         joints = canonicalize(motion.joints, motion.skeleton, body_scale=0.8)
         joints = relative_to_root(face_forward(joints, motion.skeleton), motion.skeleton)
         at = [motion.skeleton.landmarks[point] for point in common]
-        moments = np.linspace(0, len(joints) - 1, frames)
-        below = np.minimum(moments.astype(int), len(joints) - 2)
-        weight = (moments - below)[:, None, None]
-        embedded.append((joints[below][:, at] * (1 - weight) + joints[below + 1][:, at] * weight).reshape(-1))
+        embedded.append(sample_frames(joints[:, at], frames).reshape(-1))
     return np.stack(embedded)
+
+
+def sample_frames(frames: np.ndarray, num: int = 32) -> np.ndarray:
+    """`num` frames evenly over a motion, linear in between: shape (T, …) → (num, …)."""
+    moments = np.linspace(0, len(frames) - 1, num)
+    below = np.minimum(moments.astype(int), len(frames) - 2)
+    weight = (moments - below).reshape(-1, *(1,) * (frames.ndim - 1))
+    return frames[below] * (1 - weight) + frames[below + 1] * weight
+
+
+def judge_patches(fields: dict[str, Any], corpus: Any) -> dict[str, Any]:
+    """Nearest neighbour on the motion patches themselves: what a setting carries across before anything is learned."""
+    processor = make_processor(fields, corpus)
+
+    def embed(rows: Dataset) -> np.ndarray:
+        embedded = []
+        for motion in processor.resolve(list(rows.with_format("numpy"))):
+            prepared = processor.prepare(motion)
+            values = processor.to_patches([prepared], truncation="start", padding="longest", warn=False)["motion_values"][0]
+            frames = np.moveaxis(values, 1, 0)[: min(len(prepared.joints), processor.max_frames)]
+            embedded.append(sample_frames(frames).reshape(-1))
+        return np.stack(embedded)
+
+    judged = {"shared": corpus.judge(embed, None)}
+    new = [i for i, skeleton in enumerate(corpus.target["skeleton"]) if skeleton not in processor.statistics]
+    if new:
+        processor.fit(list(corpus.target.select(new).with_format("numpy")), shared=False)
+        judged["fitted"] = corpus.judge(embed, None)
+    return judged
+
+
+def make_processor(fields: dict[str, Any], corpus: Any) -> MotionPatchProcessor:
+    """The processor of a setting, fitted on the training motions of a corpus."""
+    processor = MotionPatchProcessor(
+        canonicalize=fields["canonicalize"],
+        body_scale=fields["body_scale"],
+        root=fields["root"],
+        interpolation=fields["interpolation"],
+        normalization=fields["normalization"],
+        max_frames=fields["max_frames"],
+    )
+    return processor.fit(list(corpus.train.with_format("numpy")), per_skeleton=fields["per_skeleton_statistics"])
 
 
 def nearest(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
@@ -285,15 +330,7 @@ def patch_distances(fields: dict[str, Any], made: Procedural, num: int = 38) -> 
 
     Statistics are those of the training skeletons; a skeleton without is given the shared ones.
     """
-    processor = MotionPatchProcessor(
-        canonicalize=fields["canonicalize"],
-        body_scale=fields["body_scale"],
-        root=fields["root"],
-        interpolation=fields["interpolation"],
-        normalization=fields["normalization"],
-        max_frames=fields["max_frames"],
-    )
-    processor.fit(list(made.train.with_format("numpy")), per_skeleton=fields["per_skeleton_statistics"])
+    processor = make_processor(fields, made)
     judged = {}
     for statistics in ("shared", "fitted"):
         patches, own = [], copy.deepcopy(processor)
