@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 QUICKSTART_DIR ?= quickstart
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-slow smoke lint format types wheel clean
+.PHONY: help install quickstart test test-slow bench robustness skeletons smoke lint format types wheel clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -26,6 +26,18 @@ test: $(INSTALLED)  ## Run the tests (MOTIONPATCHES_DATA names a folder of real 
 
 test-slow: $(INSTALLED)  ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+bench: $(INSTALLED)  ## Measure the speed of the motion patches against cv2.resize and a plain copy
+	$(BIN)/python -m pip install --quiet --editable ".[bench]"
+	$(BIN)/python benchmarks/speed.py --output docs/results/speed.json
+
+# MOTIONPATCHES_DATA names the folder of real motion. An hour or two on a laptop; goes on where it stopped.
+robustness: $(INSTALLED)  ## Measure the robustness to the skeleton and write docs/robustness.md
+	$(BIN)/python benchmarks/robustness.py measure --data "$(MOTIONPATCHES_DATA)" --output docs/results/robustness.json
+	$(BIN)/python benchmarks/robustness.py report docs/results/robustness.json docs/robustness.md
+
+skeletons: $(INSTALLED)  ## Draw docs/skeletons.md and its figures
+	$(BIN)/python docs/draw_skeletons.py
 
 lint: $(INSTALLED)  ## Check style with ruff
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

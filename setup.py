@@ -29,10 +29,12 @@ REQUIRES = [
     "accelerate>=1.15",
     "datasets>=5.0",
     "evaluate>=0.4.6",
+    "ezc3d>=1.5",
     "huggingface_hub>=2.0",
     "matplotlib>=3.8",
     "numpy>=1.26",
     "pybvh>=0.9,<0.10",
+    "pygltflib>=1.16",
     "pyyaml>=6.0",
     "safetensors>=0.5",
     "scipy>=1.11",
@@ -45,10 +47,13 @@ REQUIRES = [
     "typer>=0.15",
 ]
 EXTRAS = {
+    # For AMASS and SMPL parameter files. Its licence is non-commercial, so it is never installed unasked.
+    "smpl": ["smplx>=0.1.28"],
+    "bench": ["opencv-python-headless>=4.8"],
     "tensorboard": ["tensorboard>=2.16"],
     "test": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "tensorboard>=2.16"],
 }
-EXTRAS["dev"] = [*EXTRAS["test"], "build>=1.2", "mypy>=1.15", "ruff>=0.11", "types-PyYAML", "scipy-stubs", "types-tqdm"]
+EXTRAS["dev"] = [*EXTRAS["test"], *EXTRAS["smpl"], "build>=1.2", "mypy>=1.15", "ruff>=0.11", "types-PyYAML", "scipy-stubs", "types-tqdm"]
 
 setup(
     name="motionpatches",

@@ -21,6 +21,7 @@ _LAZY = {
     "Motion": "processing.motion",
     "read_motion": "processing.readers",
     "write_npz": "processing.readers",
+    "write_safetensors": "processing.readers",
     "mirror_caption": "processing.mirroring",
     "mirror_joints": "processing.mirroring",
     "make_motions": "processing.procedural",

@@ -283,13 +283,51 @@ def _from_definition(name: str, definition: Definition) -> Skeleton:
 _SKELETONS: dict[str, Skeleton] = {name: _from_definition(name, definition) for name, definition in DEFINITIONS.items()}
 
 
+# Other names that people call them by; capitals, blanks and punctuation do not count.
+_ALIASES = {
+    "smpl": "smpl24",
+    "smplh": "smplh52",
+    "smplx": "smplx55",
+    "smplxbody": "smplx22",
+    "humanml3d": "smpl22",
+    "kitml": "kit21",
+    "kinectv1": "kinect20",
+    "kinectv2": "ntu25",
+    "ntu": "ntu25",
+    "nturgbd": "ntu25",
+    "human36m": "h36m17",
+    "h36m": "h36m17",
+    "openpose": "body25",
+    "openpose25": "body25",
+    "coco": "coco17",
+    "panoptic": "panoptic19",
+    "ue4": "unreal",
+    "unrealmannequin": "unreal",
+    "xsens": "mvn23",
+    "xsensmvn": "mvn23",
+    "mvn": "mvn23",
+    "vicon": "plugin_gait",
+    "pig": "plugin_gait",
+    "lafan1": "lafan22",
+    "lafan122": "lafan22",
+    "motionbuilder": "humanik",
+}
+
+
+def _letters(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
+_ALIASES |= {_letters(name): name for name in _SKELETONS}
+
+
 def list_skeletons() -> list[str]:
     """Names that `get_skeleton` knows, sorted."""
     return sorted(_SKELETONS)
 
 
 def get_skeleton(skeleton: str | Skeleton) -> Skeleton:
-    """A named skeleton; a `Skeleton` is returned as it is.
+    """A named skeleton; a `Skeleton` is returned as it is. `"SMPL-24"`, `"Human3.6M"` or `"xsens"` are understood too.
 
     Raises:
         ValueError: If no skeleton has that name.
@@ -299,6 +337,7 @@ def get_skeleton(skeleton: str | Skeleton) -> Skeleton:
         return skeleton
     if not isinstance(skeleton, str):
         raise TypeError(f"skeleton must be a name or a Skeleton, got {type(skeleton).__name__}: {skeleton!r}")
+    skeleton = _ALIASES.get(_letters(skeleton), skeleton)
     if skeleton not in _SKELETONS:
         raise ValueError(
             f"unknown skeleton {skeleton!r}; known: {', '.join(list_skeletons())}. Pass a Skeleton object for one of your own "

@@ -16,10 +16,12 @@ from transformers import AutoModel, AutoProcessor
 from ..modeling_motionpatches import MotionPatchesModel
 from ..processing.corpora import load_motions
 from ..processing.processing_motionpatches import MotionTextProcessor
+from ..processing.readers import READABLE_SUFFIXES
 from .evaluation import embed_motions, embed_texts
 
 
-MOTION_SUFFIXES = (".bvh", ".npy", ".npz")
+# What a gallery gathers from a folder: not the formats in which so much else is written that lies beside motions.
+MOTION_SUFFIXES = tuple(suffix for suffix in READABLE_SUFFIXES if suffix not in (".json", ".csv", ".tsv"))
 EMBEDDING_SUFFIXES = (".safetensors", ".parquet")
 
 
