@@ -53,7 +53,8 @@ EXTRAS = {
     "tensorboard": ["tensorboard>=2.16"],
     "test": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "tensorboard>=2.16"],
 }
-EXTRAS["dev"] = [*EXTRAS["test"], *EXTRAS["smpl"], "build>=1.2", "mypy>=1.15", "ruff>=0.11", "types-PyYAML", "scipy-stubs", "types-tqdm"]
+EXTRAS["dev"] = [*EXTRAS["test"], *EXTRAS["smpl"], "build>=1.2", "mypy>=1.15", "ruff>=0.11"]
+EXTRAS["dev"] += ["types-PyYAML", "scipy-stubs", "types-tqdm"]
 
 setup(
     name="motionpatches",

@@ -35,12 +35,12 @@ def fill_gaps(
     if not max_gap >= 0:
         raise ValueError(f"max_gap is {max_gap!r}; expected seconds, such as 0.5, or 0 to fill nothing")
     missing = ~np.isfinite(positions).all(axis=-1)
-    touched = np.flatnonzero(missing.any(axis=0))
+    touched = np.flatnonzero(missing.any(axis=0)).tolist()
     if len(touched) == 0:
         return positions, []
     _refuse_infinite(positions, touched, names)
     _refuse_unseen(missing, touched, names)
-    gaps = {int(node): _gaps(missing[:, node]) for node in touched}
+    gaps = {node: _gaps(missing[:, node]) for node in touched}
     _refuse_long(gaps, fps, max_gap, names)
     filled = positions.copy()
     for node, runs in gaps.items():
@@ -77,7 +77,7 @@ def _fill(track: np.ndarray, missing: np.ndarray, gaps: np.ndarray) -> None:
 # ---- refusals -----------------------------------------------------------------------------------------------------------
 
 
-def _refuse_infinite(positions: np.ndarray, nodes: np.ndarray, names: Sequence[str]) -> None:
+def _refuse_infinite(positions: np.ndarray, nodes: Sequence[int], names: Sequence[str]) -> None:
     for node in nodes:
         infinite = np.isinf(positions[:, node]).any(axis=-1)
         if infinite.any():
@@ -87,7 +87,7 @@ def _refuse_infinite(positions: np.ndarray, nodes: np.ndarray, names: Sequence[s
             )
 
 
-def _refuse_unseen(missing: np.ndarray, nodes: np.ndarray, names: Sequence[str]) -> None:
+def _refuse_unseen(missing: np.ndarray, nodes: Sequence[int], names: Sequence[str]) -> None:
     unseen = [names[node] for node in nodes if missing[:, node].all()]
     if unseen:
         raise ValueError(

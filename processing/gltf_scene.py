@@ -60,12 +60,9 @@ class Tree:
         return above[lowest:]
 
     def parents_among(self, nodes: list[int]) -> list[int]:
-        """The parents of `nodes` as indices into them, over the nodes that are not among them."""
+        """The parents of `nodes` as indices into them, -1 for one whose parent is not among them."""
         index = {node: i for i, node in enumerate(nodes)}
-        nearest = {-1: -1}  # node → index of itself or of the next above it
-        for node in self.with_ancestors(nodes):
-            nearest[node] = index.get(node, nearest[self.parents[node]])
-        return [nearest[self.parents[node]] for node in nodes]
+        return [index.get(self.parents[node], -1) for node in nodes]
 
 
 def read_tree(document: Document) -> Tree:

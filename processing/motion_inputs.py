@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .skeletons import UNITS
+from .skeletons import AXES, UNITS
 
 
 class Input(NamedTuple):
@@ -17,6 +17,7 @@ class Input(NamedTuple):
     skeleton: Any = None
     fps: Any = None
     unit: str | None = None
+    up_axis: str | None = None
 
 
 def read_input(motion: Any, index: int) -> Input:
@@ -35,9 +36,12 @@ def read_input(motion: Any, index: int) -> Input:
         unit = motion.get("unit", "metres" if is_row else None)
         if unit is not None and unit not in UNITS:
             raise ValueError(f"motion {index} has unit {unit!r}; known: {', '.join(sorted(UNITS))}")
+        up_axis = motion.get("up_axis")
+        if up_axis is not None and up_axis not in AXES:
+            raise ValueError(f"motion {index} has up_axis {up_axis!r}; known: {', '.join(AXES)}")
         joints = _unflatten(motion, index) if is_row else motion["joints"]
         joints = _check_joints(joints, index, motion.get("persons"))
-        return Input(joints, motion.get("skeleton"), motion.get("fps"), unit)
+        return Input(joints, motion.get("skeleton"), motion.get("fps"), unit, up_axis)
     if hasattr(motion, "joints"):
         return Input(_check_joints(motion.joints, index), motion.skeleton, motion.fps)
     return Input(_check_joints(motion, index))

@@ -57,8 +57,8 @@ class MotionPatchProcessor(FeatureExtractionMixin):
             for `"points"`. `"shared"` is always per sample point, (5·N, 3), and serves skeletons that have no entry of their
             own. `fit` computes them.
         canonicalize: `True`, `False`, or a dict that switches single steps (`detect`, `unit`, `up_axis`, `floor`, `center`,
-            `heading`) off; see `canonical.canonicalize`. `detect`: a motion that does not state its unit, and that is not in the
-            unit or not along the up axis of its skeleton, is converted, with a warning; see `detection.check_frame`.
+            `heading`) off; see `canonical.canonicalize`. `detect`: a motion that states neither unit nor up axis, and clearly is
+            not in the unit or not along the up axis of its skeleton, is converted, with a warning; see `detection.check_frame`.
         body_scale: Scale every body to this leg length in metres; `None` keeps sizes. Applied also where `canonicalize` is
             off.
         resampling: `"antialias"` filters on the way to `fps`; `"repeat"` repeats or drops whole frames as the published code does
@@ -168,8 +168,8 @@ class MotionPatchProcessor(FeatureExtractionMixin):
 
         Args:
             motions: A motion or a list of them. A motion is an array or tensor (T, J, 3) with at least two frames, the path
-                of a motion file, a `Motion`, a dict with `joints` and optionally `skeleton`, `fps` and `unit` (default: the
-                skeleton's own), or a row of a motion data set, whose joints are flat, and in metres unless it has a `unit`.
+                of a motion file, a `Motion`, a dict with `joints` and optionally `skeleton`, `fps`, `unit` and `up_axis`
+                (default: the skeleton's own), or a row of a motion data set, whose joints are flat, and in metres unless it has a `unit`.
                 P persons who share a frame are one motion, a dict with `persons` = P and `joints` of shape (P, T, J, 3); all
                 motions of a call then have P persons.
             skeleton: Name or `Skeleton` of the motions that do not say theirs; one, or one for each motion.
@@ -212,15 +212,17 @@ class MotionPatchProcessor(FeatureExtractionMixin):
                 joints = joints * (UNITS[given.unit] / UNITS[found.unit])
             rate = settle_fps(given.fps, own_fps, index)
             unknown_rates += rate is None
-            if given.unit is None and self._step("detect"):
+            if given.up_axis is not None and given.up_axis != found.up_axis:
+                joints = change_up_axis(joints, given.up_axis, found.up_axis)
+            if given.unit is None and given.up_axis is None and self._step("detect"):
                 joints, finding = _fit_declared_frame(joints, found, index)
                 findings += finding
             resolved.append(ResolvedMotion(joints, found, self.fps if rate is None else rate))
         if findings:
             warnings.warn(
                 f"{len(findings)} of {len(motions)} motions do not fit what their skeleton declares: {'; '.join(findings[:3])}"
-                f"{'; …' if len(findings) > 3 else ''}. State the unit ({{'joints': …, 'unit': …}}), pass another skeleton, or "
-                "set canonicalize={'detect': False}",
+                f"{'; …' if len(findings) > 3 else ''}. Other motions of the same source may be wrong without a sign of it: "
+                "state what is right ({'joints': …, 'unit': …, 'up_axis': …}), or set canonicalize={'detect': False}",
                 stacklevel=3,
             )
         if unknown_rates:

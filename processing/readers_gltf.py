@@ -140,7 +140,7 @@ def _people_of_nodes(tree: Tree, moved: set[int]) -> list[_Person]:
     tops = tree.tops(moved)
     people = {top: _Person({tree.names[top]} - {""}, []) for top in tops.values()}
     for node in tree.order:
-        if node in tops and node not in tree.cameras:
+        if node in tops:
             people[tops[node]].nodes.append(node)
     if any(len(person.nodes) >= _LEAST_JOINTS for person in people.values()):
         return list(people.values())

@@ -1,9 +1,11 @@
 """A hierarchy of joints, and where they lie in a rest pose, if that is known."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+
+from .joint_names import parse_names
 
 
 # Joints nearer to each other than this share of the size of the whole figure lie in one place.
@@ -153,3 +155,51 @@ class RestPose:
         if self.positions is None:
             return float("nan")
         return float(np.linalg.norm(self.positions[one] - self.positions[other]))
+
+
+class Figure:
+    """The joints of a file: their names as they are and taken apart, tree and rest pose.
+
+    Args:
+        labels: N names; "" for an end site.
+        parents: N parent indices, or all -1.
+        positions: The rest pose, shape (N, 3), or `None`.
+    """
+
+    def __init__(self, labels: Sequence[str], parents: Sequence[int], positions: Any) -> None:
+        self.labels = list(labels)
+        self.names = parse_names(self.labels)
+        self.tree = Tree(parents)
+        self.rest = RestPose(positions, self.tree.parents)
+        # Rigs of Blender's Rigify have each bone twice or thrice; those that deform the body are the body.
+        layers = {prefix for name in self.names for prefix in name.prefixes}
+        doubled = {"org"} if {"def", "org"} <= layers else set()
+        self.marking = [name.is_body and doubled.isdisjoint(name.prefixes) for name in self.names]
+
+    def key(self, joint: int) -> tuple[int, int, str]:
+        """By this key, the first of several joints of one name comes first: `thigh.L` before `thigh.L.001`."""
+        digits = self.names[joint].digits
+        return int(digits) if 0 < len(digits) <= 9 else -1, self.tree.depth[joint], self.labels[joint]
+
+    def named(self, words: dict[str, int], side: str | None) -> list[int]:
+        """The joints of one side that have one of these names, best first."""
+        found = [
+            joint
+            for joint, name in enumerate(self.names)
+            if self.marking[joint] and name.side == side and name.base in words
+        ]
+        return sorted(found, key=lambda joint: (words[self.names[joint].base], *self.key(joint)))
+
+    def plain_children(self, known: Container[int]) -> list[list[int]]:
+        """For each joint, the nearest joints below it that have a length and are known or have a name that tells nothing.
+
+        Helpers, things, end sites and joints at the place of their parent are passed over; what hangs from them counts.
+        """
+        plain = [
+            self.rest.has_length(joint) and (joint in known or name.tells_nothing) for joint, name in enumerate(self.names)
+        ]
+        below: list[list[int]] = [[] for _ in plain]
+        for joint in reversed(self.tree.order):
+            for child in self.tree.children[joint]:
+                below[joint].extend([child] if plain[child] else below[child])
+        return below

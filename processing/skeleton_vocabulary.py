@@ -1,5 +1,10 @@
 """The words that files have for the joints of a body, as data: lower case, without side, number and prefix."""
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Body point → groups of the words for it, best group first. Some words mean several points; which one is settled by the other
 # joints of the limb and by the tree (`skeleton_limbs`). Limb points are listed outwards.
 LEG_WORDS: dict[str, tuple[str, ...]] = {
@@ -82,7 +87,7 @@ FINGER_JOINTS = {"proximal": 1, "intermediate": 2, "distal": 3}  # Unity's and V
 BIPED_FINGERS = ("thumb", "index", "middle", "ring", "pinky")  # 3ds Max Biped: Finger0, Finger01, Finger02, Finger1, …
 
 # Words of joints that mark no point of a body: helpers of the rig, clothes, hair, things.
-UNMARKED_WORDS = frozenset(
+UNMARKED_WORDS = _words(
     """
     twist roll rolled helper aux share corrective jiggle bulge muscle fat volume dyn phys physics sec slide ik pole target goal
     ctrl ctl control driver drv mch handle null loc locator dummy grp group offset socket attach attachment mesh geo
@@ -90,7 +95,7 @@ UNMARKED_WORDS = frozenset(
     weapon sword shield gun rifle bow prop item bag backpack pouch holster sheath armor pad camera light
     brow eyebrow eyelid lid lip cheek tongue teeth tooth mouth nostril
     tail wing paw hoof fin
-    """.split()
+    """
 )
 END_WORDS = frozenset({"end", "nub", "site", "effector", "endsite"})
 # Words of four legs and wings: a body that has them is a person only if a rest pose shows one that stands.
@@ -98,11 +103,11 @@ ANIMAL_WORDS = frozenset({"tail", "wing", "paw", "hoof", "fin"})
 NO_ANIMAL_WORDS = frozenset({"pony", "coat", "hair", "dress", "cloak", "cape"})
 
 # What rigs put before (and behind) the names of all their joints.
-PREFIX_WORDS = frozenset(
+PREFIX_WORDS = _words(
     """
-    mixamorig mixamo character bip joint jnt jt cc def org mch armature j b bn bone skeleton skel sk rig metarig avatar actor
+    mixamorig mixamo character bip joint jnt jt cc def org armature j b bn bone skeleton skel sk rig metarig avatar actor
     vrm c bind
-    """.split()
+    """
 )
 SUFFIX_WORDS = frozenset({"joint", "jnt", "jt", "bone", "bnd", "bind", "m", "c"})
 

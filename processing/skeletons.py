@@ -22,7 +22,7 @@ PARTS = ("right_leg", "left_leg", "torso", "right_arm", "left_arm")
 UNITS = {"metres": 1.0, "centimetres": 0.01, "millimetres": 0.001, "inches": 0.0254}
 AXES = ("x", "y", "z", "-x", "-y", "-z")
 
-_REQUIRED_POINTS = (
+REQUIRED_POINTS = (
     "pelvis",
     *(f"{side}_{point}" for side in ("left", "right") for point in ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")),
 )
@@ -91,7 +91,7 @@ class Skeleton:
         unknown = sorted(set(marked) - set(BODY_POINTS))
         if unknown:
             raise ValueError(f"{where} marks unknown body points {unknown}; known: {sorted(BODY_POINTS)}")
-        absent = [point for point in _REQUIRED_POINTS if point not in marked]
+        absent = [point for point in REQUIRED_POINTS if point not in marked]
         if absent:
             raise ValueError(f"{where} has no joint for {absent}; the canonical frame needs them")
         twice = sorted({point for point in marked if marked.count(point) > 1})

@@ -22,7 +22,7 @@ from .gaps import fill_gaps
 from .motion import Motion
 from .recording import ReadOptions, Recording
 from .skeleton_inference import infer_points
-from .skeletons import _REQUIRED_POINTS as REQUIRED_POINTS
+from .skeletons import REQUIRED_POINTS as REQUIRED_POINTS
 from .skeletons import AXES, UNITS, Skeleton, get_skeleton, list_skeletons
 
 

@@ -238,6 +238,16 @@ def test_z_up_is_noticed_said_and_turned():
     np.testing.assert_allclose(out["motion_values"], processor(made)["motion_values"], atol=1e-4)
 
 
+def test_a_stated_up_axis_is_followed():
+    made = walking()
+    x, y, z = np.moveaxis(made["joints"], -1, 0)
+    processor = MotionPatchProcessor(normalization=None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        out = processor({**made, "joints": np.stack([x, -z, y], axis=-1), "up_axis": "z"})
+    np.testing.assert_allclose(out["motion_values"], processor(made)["motion_values"], atol=1e-4)
+
+
 @pytest.mark.parametrize("said", [{"unit": "metres"}, None])
 def test_who_states_the_unit_or_switches_detection_off_is_taken_at_his_word(said):
     made = {**walking(), "joints": walking()["joints"] * 100}
@@ -340,6 +350,7 @@ def test_saved_config_is_plain_json(tmp_path):
         ({"positions": np.zeros((4, 22, 3))}, r"keys \['positions'\]; it needs 'joints'"),
         ({"joints": np.zeros(9), "num_frames": 2, "num_joints": 22}, r"holds 9 values"),
         ({"joints": np.zeros((4, 22, 3)), "unit": "feet"}, "unit 'feet'"),
+        ({"joints": np.zeros((4, 22, 3)), "up_axis": "w"}, "up_axis 'w'; known: x, y"),
     ],
 )
 def test_bad_motions_are_named(motion, message):

@@ -190,6 +190,11 @@ def test_radians_are_told_apart_in_each_of_the_files(tmp_path):
     assert any("neither :DEGREES nor :RADIANS; read as radians" in note for note in recording.notes)
 
 
+def test_degrees_of_the_motion_move_a_skeleton_in_radians(tmp_path):
+    bones = [{**item, "axis": np.deg2rad(item["axis"])} for item in ARM]
+    check_by_hand(read(tmp_path, asf_text(bones, angle="rad"), AMC), ARM, FRAMES)
+
+
 @pytest.mark.parametrize(("line", "length"), [("length 1.0", 1.0), ("# none", 1.0)])
 def test_the_unit_is_left_open_where_the_lengths_have_no_scale(tmp_path, line, length):
     recording = read(tmp_path, asf_text(ARM, length=line), AMC)
