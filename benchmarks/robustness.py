@@ -11,6 +11,7 @@ import copy
 import json
 import tempfile
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -335,7 +336,7 @@ def patch_distances(fields: dict[str, Any], made: Procedural, num: int = 38) -> 
     for statistics in ("shared", "fitted"):
         patches, own = [], copy.deepcopy(processor)
         for skeleton in list_skeletons():
-            motions = make_motions(num, skeleton, seed=99)
+            motions = _made(skeleton, num)
             if statistics == "fitted" and skeleton not in TRAINED_SKELETONS:
                 own.fit(motions, shared=False)
             patches.append(own(motions, truncation="center")["motion_values"].reshape(num, -1))
@@ -349,6 +350,11 @@ def patch_distances(fields: dict[str, Any], made: Procedural, num: int = 38) -> 
         hits = distances[across].argmin(-1) == torch.arange(num)
         judged[f"{statistics}: nearest is the same motion"] = 100 * float(hits.float().mean())
     return judged
+
+
+@lru_cache
+def _made(skeleton: str, num: int) -> list[dict[str, Any]]:
+    return make_motions(num, skeleton, seed=99)
 
 
 @app.command()

@@ -169,9 +169,9 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         Args:
             motions: A motion or a list of them. A motion is an array or tensor (T, J, 3) with at least two frames, the path
                 of a motion file, a `Motion`, a dict with `joints` and optionally `skeleton`, `fps`, `unit` and `up_axis`
-                (default: the skeleton's own), or a row of a motion data set, whose joints are flat, and in metres unless it has a `unit`.
-                P persons who share a frame are one motion, a dict with `persons` = P and `joints` of shape (P, T, J, 3); all
-                motions of a call then have P persons.
+                (default: the skeleton's own), or a row of a motion data set, whose joints are flat, and in metres unless it has
+                a `unit`. P persons who share a frame are one motion, a dict with `persons` = P and `joints` of shape
+                (P, T, J, 3); all motions of a call then have P persons.
             skeleton: Name or `Skeleton` of the motions that do not say theirs; one, or one for each motion.
             fps: Frames per second of the motions that do not say theirs; one, or one for each motion. Where it stays unknown
                 the target rate is assumed, with a warning.

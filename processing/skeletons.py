@@ -285,7 +285,6 @@ _SKELETONS: dict[str, Skeleton] = {name: _from_definition(name, definition) for 
 
 # Other names that people call them by; capitals, blanks and punctuation do not count.
 _ALIASES = {
-    "smpl": "smpl24",
     "smplh": "smplh52",
     "smplx": "smplx55",
     "smplxbody": "smplx22",
