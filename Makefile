@@ -33,8 +33,8 @@ bench: $(INSTALLED)  ## Measure the speed of the motion patches against cv2.resi
 
 # MOTIONPATCHES_DATA names the folder of real motion. An hour or two on a laptop; goes on where it stopped.
 robustness: $(INSTALLED)  ## Measure the robustness to the skeleton and write docs/robustness.md
-	$(BIN)/python benchmarks/robustness.py measure --data "$(MOTIONPATCHES_DATA)" --output docs/results/robustness.json
-	$(BIN)/python benchmarks/robustness.py report docs/results/robustness.json docs/robustness.md
+	$(BIN)/python benchmarks/robustness.py --data "$(MOTIONPATCHES_DATA)" --output docs/results/robustness.json
+	$(BIN)/python benchmarks/report_robustness.py docs/results/robustness.json docs/robustness.md
 
 skeletons: $(INSTALLED)  ## Draw docs/skeletons.md and its figures
 	$(BIN)/python docs/draw_skeletons.py

@@ -1,10 +1,9 @@
 """How robust motion patches are to the skeleton, for each choice of canonical frame, root, statistics and interpolation.
 
-    python benchmarks/robustness.py measure --data FOLDER --output docs/results/robustness.json
-    python benchmarks/robustness.py report docs/results/robustness.json docs/robustness.md
+    python benchmarks/robustness.py --data FOLDER --output docs/results/robustness.json
 
-`measure` goes on where a run of it stopped; FOLDER holds the data sets cmu, cmu_asf, bandai_namco and utd_mhad in the layout of
-`motionpatches.processing.corpora.load_motions`. What each number means is written into the report.
+It goes on where a run of it stopped; FOLDER holds the data sets cmu, cmu_asf, bandai_namco and utd_mhad in the layout of
+`motionpatches.processing.corpora.load_motions`. `report_robustness.py` writes the tables, and says what each number means.
 """
 
 import copy
@@ -97,8 +96,7 @@ NAMED_ACTIONS = {
 }
 
 
-@app.command()
-def measure(
+def main(
     data: Annotated[Path, typer.Option(help="Folder with the four data sets.")],
     output: Annotated[Path, typer.Option(help="Results file; what it holds already is not measured again.")],
     settings: Annotated[list[str] | None, typer.Option(help="Only settings whose name begins with this.")] = None,
@@ -357,11 +355,5 @@ def _made(skeleton: str, num: int) -> list[dict[str, Any]]:
     return make_motions(num, skeleton, seed=99)
 
 
-@app.command()
-def report(results: Path, output: Path) -> None:
-    """Write the table of a results file as a page."""
-    raise NotImplementedError
-
-
 if __name__ == "__main__":
-    app()
+    typer.run(main)

@@ -45,14 +45,19 @@ def main(
         )
 
     values = off(motions, SKELETON.name, 20.0)["motion_values"]
+
+    def one_by_one(processor: MotionPatchProcessor) -> None:
+        for joints in some:
+            processor(joints, SKELETON.name, 20.0)
+
     jobs: dict[str, tuple[Callable[[], Any], int]] = {
         "cv2.resize of each part of each frame": (lambda: [by_resizing(joints, mean, std) for joints in some], len(some)),
-        "one motion at a time, canonical frame": (lambda: [on(joints, SKELETON.name, 20.0) and None for joints in some], len(some)),
-        "one motion at a time, no canonical frame": (lambda: [off(joints, SKELETON.name, 20.0) and None for joints in some], len(some)),
+        "one motion at a time, canonical frame": (lambda: one_by_one(on), len(some)),
+        "one motion at a time, no canonical frame": (lambda: one_by_one(off), len(some)),
         "batch, canonical frame": (lambda: on(motions, SKELETON.name, 20.0), num),
         "batch, no canonical frame": (lambda: off(motions, SKELETON.name, 20.0), num),
         "plain copy of the batch": (lambda: values.copy(), num),
-    }  # fmt: skip
+    }
     seconds: dict[str, list[float]] = {name: [] for name in jobs}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # procedural motions of more than 224 frames are cut, and the warning says so

@@ -43,7 +43,7 @@ def infer_points(joint_names: Sequence[str], parents: Sequence[int], rest_pose: 
 
     `confidence` is the mean over the thirteen required points (pelvis, and hip, knee, ankle, shoulder, elbow and wrist of both
     sides) of 1 for a point that its name tells and 0.6 for one that only tree and rest pose do, times 0.75 if the body
-    does not stand in the rest pose, or its feet say that its left is its right. It is 1 if names tell everything and
+    does not stand in the rest pose, or if not all points are named and the feet say that its left is its right. It is 1 if names tell everything and
     nothing contradicts them. A rest pose whose bones all run along one axis says nothing (Bandai-Namco, LAFAN1).
 
     Args:
@@ -152,8 +152,9 @@ def _confidence(figure: Figure, named: Found, found: Found, stance: Stance | Non
     required = [point for point in REQUIRED if point in found]
     confidence = sum(NAMED if point in named else BY_TREE for point in required) / len(required)
     if stance is not None and not stance.is_laid_out:
-        if not stance.is_upright or sides_agree(figure, found, stance) is False:
-            confidence *= CONTRADICTED
+        # Sides that names alone tell are not doubted for one pose; `detection.check_sides` looks at a whole motion.
+        doubted = confidence < NAMED and sides_agree(figure, found, stance) is False
+        confidence *= CONTRADICTED if doubted or not stance.is_upright else 1.0
     if confidence < LEAST_CONFIDENCE:
         raise ValueError(
             f"the joints are recognised with a confidence of {confidence:.2f} only (least: {LEAST_CONFIDENCE}): "

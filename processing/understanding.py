@@ -22,8 +22,7 @@ from .gaps import fill_gaps
 from .motion import Motion
 from .recording import ReadOptions, Recording
 from .skeleton_inference import infer_points
-from .skeletons import REQUIRED_POINTS as REQUIRED_POINTS
-from .skeletons import AXES, UNITS, Skeleton, get_skeleton, list_skeletons
+from .skeletons import AXES, REQUIRED_POINTS, UNITS, Skeleton, get_skeleton, list_skeletons
 
 
 _PREFERRED_SKELETON = "body21"

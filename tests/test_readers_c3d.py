@@ -87,9 +87,9 @@ def test_the_up_axis_is_the_one_that_points_up_on_the_screen(tmp_path, screen, u
     assert read_c3d(path, OPTIONS).up_axis == up
 
 
-def test_more_than_255_labels_are_read_from_labels2_and_on(tmp_path):
-    names = [f"J{i}" for i in range(300)]
-    joints = points(2, 300)
+def test_more_labels_than_fit_one_parameter_are_read_from_labels2_and_on(tmp_path):
+    names = [f"J{i}" for i in range(600)]
+    joints = points(2, 600)
     recording = read_c3d(write_c3d(tmp_path / "walk.c3d", names, joints), OPTIONS)
     assert recording.names == names
     np.testing.assert_allclose(recording.positions, joints, rtol=1e-6)
