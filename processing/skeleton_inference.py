@@ -42,9 +42,9 @@ def infer_points(joint_names: Sequence[str], parents: Sequence[int], rest_pose: 
        tell front, and so left from right. Nothing here depends on axes, unit or heading.
 
     `confidence` is the mean over the thirteen required points (pelvis, and hip, knee, ankle, shoulder, elbow and wrist of both
-    sides) of 1 for a point that its name tells and 0.6 for one that only tree and rest pose do, times 0.75 if the body
-    does not stand in the rest pose, or if not all points are named and the feet say that its left is its right. It is 1 if names tell everything and
-    nothing contradicts them. A rest pose whose bones all run along one axis says nothing (Bandai-Namco, LAFAN1).
+    sides) of 1 for a point that its name tells and 0.6 for one that only tree and rest pose do, times 0.75 if the body does
+    not stand in the rest pose, or if not all points are named and the feet say that its left is its right. It is 1 if names
+    tell everything and nothing contradicts them. A rest pose whose bones all run along one axis says nothing (Bandai-Namco, LAFAN1).
 
     Args:
         joint_names: N names; "" for an end site.
@@ -151,6 +151,7 @@ def _missing(figure: Figure, found: Found) -> list[str]:
 def _confidence(figure: Figure, named: Found, found: Found, stance: Stance | None) -> float:
     required = [point for point in REQUIRED if point in found]
     confidence = sum(NAMED if point in named else BY_TREE for point in required) / len(required)
+    confidence = round(confidence, 6)
     if stance is not None and not stance.is_laid_out:
         # Sides that names alone tell are not doubted for one pose; `detection.check_sides` looks at a whole motion.
         doubted = confidence < NAMED and sides_agree(figure, found, stance) is False

@@ -5,11 +5,12 @@ Everything is measured along the body, so that axes, units and headings do not m
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from .body_points import BODY_POINTS
-from .skeleton_limbs import SIDES, Found
+from .skeleton_limbs import ARM, LEG, SIDES, Found
 from .skeleton_tree import Figure
 
 
@@ -18,6 +19,8 @@ from .skeleton_tree import Figure
 _UPRIGHT = -0.3
 _LAID_OUT = 0.9
 _PARALLEL = 0.7
+# Arms (shoulder to wrist) that are longer than this, in lengths of the legs (hip to ankle), may be legs. A person's have 0.65.
+_AS_LONG = 0.85
 # Feet and shoulders tell front and left if they reach this far, in lengths of the trunk.
 _LEAST_REACH = 0.04
 _AGREES = 0.3
@@ -33,6 +36,7 @@ class Stance:
         trunk: Distance from the hips to the shoulders, along `up`.
         legs: Cosine of `up` with the way from hips to ankles: -1 for who stands.
         arms_along_legs: Cosine of the arms with the legs: 1 for who stands at attention, and for four legs.
+        arms_by_legs: Length of the arms in lengths of the legs, along the bones.
     """
 
     hips: np.ndarray
@@ -40,6 +44,7 @@ class Stance:
     trunk: float
     legs: float
     arms_along_legs: float
+    arms_by_legs: float
 
     @property
     def is_laid_out(self) -> bool:
@@ -51,7 +56,8 @@ class Stance:
 
     @property
     def is_on_four_legs(self) -> bool:
-        return not self.is_upright and not self.is_laid_out and self.arms_along_legs > _PARALLEL
+        across = not self.is_upright and not self.is_laid_out
+        return across and self.arms_along_legs > _PARALLEL and self.arms_by_legs > _AS_LONG
 
     def height(self, place: np.ndarray) -> float:
         """0 at the hips, 1 at the shoulders."""
@@ -65,7 +71,7 @@ class Stance:
 def stance_of(figure: Figure, found: Found) -> Stance | None:
     """`None` where a point or its place is unknown, or trunk or legs have no length."""
     middles = {}
-    for point in ("hip", "ankle", "shoulder", "wrist"):
+    for point in (*LEG, *ARM):
         joints = [found[f"{side}_{point}"] for side in SIDES if f"{side}_{point}" in found]
         places = figure.rest.at(joints) if len(joints) == 2 else None
         if places is None:
@@ -79,7 +85,15 @@ def stance_of(figure: Figure, found: Found) -> Stance | None:
         return None
     up = trunk / lengths[0]
     along = float(arms @ legs) / (lengths[1] * lengths[2]) if lengths[2] > 0 else 0.0
-    return Stance(middles["hip"], up, lengths[0], float(up @ legs) / lengths[1], along)
+    arm, leg = (
+        sum(
+            figure.rest.distance(found[f"{side}_{one}"], found[f"{side}_{other}"])
+            for side in SIDES
+            for one, other in pairwise(limb)
+        )
+        for limb in (ARM, LEG)
+    )
+    return Stance(middles["hip"], up, lengths[0], float(up @ legs) / lengths[1], along, arm / leg)
 
 
 def generic_height(point: str) -> float:

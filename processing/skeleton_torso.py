@@ -134,12 +134,12 @@ def _spine_by_names(figure: Figure, found: Found) -> list[int]:
 
 
 def _single_spine(figure: Figure, joint: int, carries_arms: bool, stance: Stance | None) -> str:
-    """What the only joint between pelvis and neck marks: by its name, by its height, or as HumanIK and Kinect have it."""
+    """What the only joint between pelvis and neck marks: by its name, else by its height, or as HumanIK and Kinect have it."""
     name = figure.names[joint]
     if name.is_body and SPINE_LEVELS.get(name.base, 0) >= CHEST_LEVEL:
         return "chest"
     place = figure.rest.at([joint])
-    if stance is not None and stance.is_upright and place is not None:
+    if not name.is_body and stance is not None and stance.is_upright and place is not None:
         height = stance.height(place[0])
         return min(("spine_low", "spine_mid", "chest"), key=lambda point: abs(generic_height(point) - height))
     return "spine_low" if carries_arms else "spine_mid"
@@ -206,6 +206,7 @@ def _match_heights(heights: list[float], points: list[str]) -> dict[int, str]:
                 cost = sum(abs(heights[at] - generic_height(point)) for at, point in pairs.items())
                 # Left-over joints, a missing head, and the points that few skeletons have.
                 cost += 0.15 * (len(heights) - number) + 0.5 * ("head" in points and "head" not in chosen)
+                cost += 0.3 * (number > 1 and "neck" in points and "neck" not in chosen)
                 cost += 0.2 * sum(point in ("neck_high", "head_top") for point in chosen)
                 if cost < best[0] - 1e-9:
                     best = (cost, pairs)

@@ -15,7 +15,8 @@ from motionpatches.training.cli import app
 from motionpatches.training.quickstart import TRAINED_SKELETONS, UNSEEN_SKELETON, make_data, run_quickstart
 
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,17 @@ def test_the_readme_python_works_on_what_it_left(as_in_the_readme):
     scope: dict = {}
     exec(compile(code, "README.md", "exec"), scope)
     assert scope["classify"].task == "zero-shot-motion-classification"
+
+
+def test_the_python_of_the_page_on_motion_files_works(as_in_the_readme):
+    page = (ROOT / "docs" / "motion_files.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    scope: dict = {}
+    for block in blocks:
+        exec(compile(block, "motion_files.md", "exec"), scope)
+    assert scope["motion"].skeleton.name == "smpl22"
+    assert scope["values"].shape == (1, 2, 3, 224, 80)
+    assert len(scope["skeleton"].chains["left_arm"]) == 5
 
 
 LINES = re.findall(r"^motionpatches (.* quickstart/.*)$", README, re.MULTILINE)
