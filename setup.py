@@ -29,7 +29,6 @@ REQUIRES = [
     "accelerate>=1.15",
     "datasets>=5.0",
     "evaluate>=0.4.6",
-    "ezc3d>=1.5",
     "huggingface_hub>=2.0",
     "matplotlib>=3.8",
     "numpy>=1.26",
@@ -51,7 +50,7 @@ EXTRAS = {
     "smpl": ["smplx>=0.1.28"],
     "bench": ["opencv-python-headless>=4.8"],
     "tensorboard": ["tensorboard>=2.16"],
-    "test": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "tensorboard>=2.16"],
+    "test": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "ezc3d>=1.5", "tensorboard>=2.16"],
 }
 EXTRAS["dev"] = [*EXTRAS["test"], *EXTRAS["smpl"], "build>=1.2", "mypy>=1.15", "ruff>=0.11"]
 EXTRAS["dev"] += ["types-PyYAML", "scipy-stubs", "types-tqdm"]

@@ -8,7 +8,7 @@ from .named_skeletons import DEFINITIONS
 from .skeleton_limbs import REQUIRED_SIDED, SIDES, Found, fill_gaps, find_limbs, find_others, find_pelvis
 from .skeleton_stance import Stance, sides_agree, stance_of
 from .skeleton_topology import NoBodyError, body_by_tree
-from .skeleton_torso import find_head, find_spine, head_by_tree
+from .skeleton_torso import find_head, find_spine, head_by_tree, head_of_spine
 from .skeleton_tree import Figure
 from .skeleton_vocabulary import ANIMAL_WORDS, NO_ANIMAL_WORDS
 
@@ -44,7 +44,8 @@ def infer_points(joint_names: Sequence[str], parents: Sequence[int], rest_pose: 
     `confidence` is the mean over the thirteen required points (pelvis, and hip, knee, ankle, shoulder, elbow and wrist of both
     sides) of 1 for a point that its name tells and 0.6 for one that only tree and rest pose do, times 0.75 if the body does
     not stand in the rest pose, or if not all points are named and the feet say that its left is its right. It is 1 if names
-    tell everything and nothing contradicts them. A rest pose whose bones all run along one axis says nothing (Bandai-Namco, LAFAN1).
+    tell everything and nothing contradicts them. A rest pose whose bones all run along one axis (Bandai-Namco, LAFAN1) says
+    nothing.
 
     Args:
         joint_names: N names; "" for an end site.
@@ -120,9 +121,10 @@ def _find_by_names(figure: Figure) -> Found:
 def _find_rest(figure: Figure, found: Found, stance: Stance | None) -> Found:
     """What is not required: neck and head that names do not tell, spine, toes, face and fingers."""
     rest: Found = {}
-    if "head" not in found and stance is not None and stance.is_upright and not figure.tree.flat:
-        spine = {joint for joint, name in enumerate(figure.names) if name.base == "spine" and name.side is None}
-        above = head_by_tree(figure, found, stance, figure.plain_children(spine | set(found.values())))
+    if not figure.tree.flat and not {"neck", "head"} & set(found):
+        rest |= head_of_spine(figure, found)
+    if "head" not in found | rest and not figure.tree.flat and stance is not None and stance.is_upright:
+        above = head_by_tree(figure, found, stance, figure.plain_children(set(found.values())))
         rest |= {point: joint for point, joint in above.items() if point not in found}
     rest |= _toe_tips(figure, found)
     rest |= find_spine(figure, found | rest, stance)

@@ -12,6 +12,7 @@ from .skeleton_vocabulary import (
     LEG_WORDS,
     OTHER_SIDED_WORDS,
     PELVIS_WORDS,
+    ROOT_WORDS,
     ranked,
 )
 
@@ -99,11 +100,18 @@ def find_pelvis(figure: Figure, found: Found) -> int | None:
     def carries(joint: int, limbs: list[int]) -> bool:
         return all(figure.tree.may_be_above(joint, limb) for limb in limbs)
 
-    named = [joint for joint in figure.named(words, None) if joint not in found.values() and carries(joint, hips)]
-    last_rank = len(PELVIS_WORDS) - 1  # a root may stand on the floor
+    carrier = figure.tree.lowest_common(hips) if len(hips) == 2 else None
+    named = [
+        joint
+        for joint in figure.named(words, None)
+        if joint not in found.values()
+        and carries(joint, hips)
+        # A root stands on the floor unless the legs hang from it.
+        and (figure.names[joint].base not in ROOT_WORDS or carrier in (None, joint))
+    ]
 
     def key(joint: int) -> tuple[bool, bool]:
-        return words[figure.names[joint].base] == last_rank, not carries(joint, shoulders)
+        return figure.names[joint].base in ROOT_WORDS, not carries(joint, shoulders)
 
     return min(named, key=key, default=None)
 

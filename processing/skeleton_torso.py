@@ -176,6 +176,23 @@ def head_by_tree(figure: Figure, found: Found, stance: Stance, children: list[li
     return points | {point: line[at] for at, point in chosen.items() if line[at] not in found.values()}
 
 
+def head_of_spine(figure: Figure, found: Found) -> Found:
+    """Neck and head of rigs that call them spine, too (Blender's Rigify: spine.004 to spine.006), by their number."""
+    carrier = figure.tree.lowest_common([found[f"{side}_shoulder"] for side in SIDES])
+    line = [] if carrier is None or figure.names[carrier].base != "spine" else [carrier]
+    while line:
+        above = [joint for joint in figure.tree.children[line[-1]] if _is_spine(figure, joint)]
+        if len(above) != 1:
+            break
+        line.append(above[0])
+    points = {2: ("neck", "head"), 3: ("neck", "neck_high", "head")}.get(len(line) - 1, ())
+    return {point: joint for point, joint in zip(points, line[1:], strict=True) if joint not in found.values()} if points else {}
+
+
+def _is_spine(figure: Figure, joint: int) -> bool:
+    return figure.names[joint].base == "spine" and figure.names[joint].side is None and figure.marking[joint]
+
+
 def _line_up(start: int, children: list[list[int]]) -> list[int]:
     """The joints from `start` on, up to the first that several hang from (a head with a face)."""
     line = [start]

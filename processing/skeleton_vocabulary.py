@@ -55,8 +55,9 @@ PELVIS_WORDS = (
     "hip hipcenter hipcentre midhip centerhip spinebase lowertorso bodycenter",
     "root",
 )
+ROOT_WORDS = frozenset({"root"})
 # The base of the neck; above it `UPPER_NECK_WORDS`. A thorax is one where the head is marked as H36M and MPII mark it.
-NECK_WORDS = ("neck lowerneck necklower neckbase shouldercenter shouldercentre spineshoulder trxo", "thorax")
+NECK_WORDS = ("neck necktwist lowerneck necklower neckbase shouldercenter shouldercentre spineshoulder trxo", "thorax")
 UPPER_NECK_WORDS = ("upperneck neckupper",)
 # Human3.6M's 17 joints call the head joint `Neck/Nose`, and `Head` what lies on top of it.
 NECK_NOSE = "necknose"
