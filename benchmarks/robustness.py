@@ -24,6 +24,7 @@ from transformers import AutoModel, AutoProcessor
 from motionpatches import MotionPatchProcessor, list_skeletons, make_motions
 from motionpatches.processing.canonical import canonicalize, face_forward, relative_to_root
 from motionpatches.processing.corpora import load_motions, to_dataset
+from motionpatches.processing.processing_motionpatches import ACROSS_SKELETONS
 from motionpatches.training.evaluation import embed_motions, embed_texts
 from motionpatches.training.loop import describe_data, train
 from motionpatches.training.recipe import parse_recipe
@@ -55,35 +56,31 @@ MODEL = {
     "augment_jitter": 0.005,
 }
 NO_AUGMENTATION = dict.fromkeys(("augment_heading", "augment_tempo", "augment_offset", "augment_jitter"), 0)
-BASE = {
-    "canonicalize": True,
-    "body_scale": 0.8,
-    "root": "relative",
-    "normalization": "joints",
-    "per_skeleton_statistics": True,
-    "interpolation": "half_pixel",
-}
-SHARED = {"normalization": "points", "per_skeleton_statistics": False}
-#: Every setting is the base with one thing changed, but for those that combine what helped.
+#: What recipes start from.
+BASE = dict(ACROSS_SKELETONS)
+#: Every setting is the base with one thing changed, but for the published one.
 SETTINGS: dict[str, dict[str, Any]] = {
-    "base: canonical, leg-length scale, relative root, joint statistics per skeleton, half_pixel": {},
-    "as published: no canonical frame, no scale, global root": {"canonicalize": False, "body_scale": None, "root": "global"},
-    "no scale, global root": {"body_scale": None, "root": "global"},
+    "base: canonical frame, leg-length scale, relative root, shared point statistics of at least 10 cm, landmarks": {},
+    "as published: source frame, global root, joint statistics of at least 1 mm per skeleton, half_pixel": {
+        "canonicalize": False,
+        "body_scale": None,
+        "root": "global",
+        "normalization": "joints",
+        "min_std": 0.001,
+        "per_skeleton": True,
+        "interpolation": "half_pixel",
+    },
+    "half_pixel": {"interpolation": "half_pixel"},
     "global root": {"root": "global"},
     "no scale": {"body_scale": None},
-    "point statistics per skeleton": {"normalization": "points"},
-    "point statistics, shared": SHARED,
+    "point statistics per skeleton": {"per_skeleton": True},
+    "joint statistics per skeleton": {"normalization": "joints", "per_skeleton": True},
+    "statistics of at least 1 mm": {"min_std": 0.001},
+    "statistics of at least 30 cm": {"min_std": 0.3},
+    "no augmentation": NO_AUGMENTATION,
     "align_corners": {"interpolation": "align_corners"},
     "arc_length": {"interpolation": "arc_length"},
-    "landmarks": {"interpolation": "landmarks"},
-    "landmarks, point statistics, shared": {"interpolation": "landmarks", **SHARED},
-    "no augmentation": NO_AUGMENTATION,
-    "landmarks, shared, more noise": {
-        "interpolation": "landmarks",
-        **SHARED,
-        "augment_offset": 0.04,
-        "augment_jitter": 0.02,
-    },
+    "more noise": {"augment_offset": 0.04, "augment_jitter": 0.02},
 }
 TRAINED_SKELETONS = ("smpl22", "body21", "cmu31", "kit21")
 UNSEEN_SKELETON = "kinect20"
@@ -132,7 +129,7 @@ def main(
                 print(f"== {name}: {part}", flush=True)
                 entry[part] = train_and_judge({**fields, "epochs": epochs}, corpus)
                 write_json(output, results)
-        if name.startswith(("base", "landmarks, point")) and "seen" not in entry:
+        if name.startswith("base") and "seen" not in entry:
             entry["seen"] = {
                 part: train_and_judge({**fields, "epochs": epochs}, corpus, corpus.train_with_target)
                 for part, corpus, epochs in (("procedural", made, procedural_epochs), ("real", real, real_epochs))
@@ -213,9 +210,11 @@ def make_processor(fields: dict[str, Any], corpus: Any) -> MotionPatchProcessor:
         root=fields["root"],
         interpolation=fields["interpolation"],
         normalization=fields["normalization"],
+        min_std=fields["min_std"],
+        per_skeleton=fields["per_skeleton"],
         max_frames=fields["max_frames"],
     )
-    return processor.fit(list(corpus.train.with_format("numpy")), per_skeleton=fields["per_skeleton_statistics"])
+    return processor.fit(list(corpus.train.with_format("numpy")))
 
 
 def nearest(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:

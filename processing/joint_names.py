@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from .skeleton_vocabulary import (
     BIPED_FINGERS,
@@ -43,24 +44,24 @@ class JointName:
     words: tuple[str, ...]
     prefixes: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def base(self) -> str:
         """The words without numbers, joined: `upleg`, `spine`."""
         return "".join(word for word in self.words if not word.isdecimal())
 
-    @property
+    @cached_property
     def digits(self) -> str:
         """The first number as it is written, or `""`."""
         return next((word for word in self.words if word.isdecimal()), "")
 
-    @property
+    @cached_property
     def is_body(self) -> bool:
         """It is a word for some point of the body."""
         if self.base in ("l", "t"):  # vertebrae have numbers
             return self.side is None and bool(self.digits)
         return self.base in BODY_WORDS or _FINGER.fullmatch(self.base) is not None
 
-    @property
+    @cached_property
     def is_end(self) -> bool:
         """It names the end of a bone: `LeftToe_End`, `HeadNub`, and the nameless end sites of BVH files."""
         if not self.words:
@@ -68,7 +69,7 @@ class JointName:
         words = [word for word in self.words if not word.isdecimal()]
         return not self.is_body and bool(words) and words[-1] in END_WORDS
 
-    @property
+    @cached_property
     def is_unmarked(self) -> bool:
         """It names a helper of the rig, clothing or a thing: no point of a body."""
         if self.is_body:

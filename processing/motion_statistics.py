@@ -6,11 +6,6 @@ from typing import Any
 import numpy as np
 
 
-# Standard deviations are kept above this (in the unit of the joints after the canonical frame: 1 mm), so that a coordinate
-# that hardly moves in the training data is not blown up.
-_MIN_STD = 1e-3
-
-
 class RunningMoments:
     """Mean and standard deviation over frames, one motion at a time, by the pairwise update of Chan et al. (1979)."""
 
@@ -28,10 +23,10 @@ class RunningMoments:
         self.mean = self.mean + delta * count / total
         self.count = total
 
-    def statistics(self) -> dict[str, Any]:
-        """`{"mean": (K, 3), "std": (K, 3)}` as lists."""
+    def statistics(self, min_std: float) -> dict[str, Any]:
+        """`{"mean": (K, 3), "std": (K, 3)}` as lists, the standard deviations at least `min_std`."""
         std = np.sqrt(self.squares / self.count)
-        return {"mean": self.mean.tolist(), "std": np.maximum(std, _MIN_STD).tolist()}
+        return {"mean": self.mean.tolist(), "std": np.maximum(std, min_std).tolist()}
 
 
 def check_statistics(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:

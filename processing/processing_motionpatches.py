@@ -28,6 +28,18 @@ _CHOICES = {
 }
 
 
+#: What carries motion across skeletons best (docs/robustness.md).
+ACROSS_SKELETONS: dict[str, Any] = {
+    "interpolation": "landmarks",
+    "normalization": "points",
+    "min_std": 0.1,
+    "per_skeleton": False,
+    "canonicalize": True,
+    "body_scale": 0.8,
+    "root": "relative",
+}
+
+
 class ResolvedMotion(NamedTuple):
     """A motion whose skeleton and frame rate are settled: joints (T, J, 3), or (P, T, J, 3) of P persons; NumPy, or torch where
     they lie on another device than the CPU.
@@ -44,15 +56,21 @@ class MotionPatchProcessor(FeatureExtractionMixin):
     The path of a motion: resample to `fps` → canonical frame → (root-relative) → cut to `max_frames` → z-score and interpolation
     to 5·N sample points → pad to whole windows of N frames.
 
+    The defaults here are those of the published form, so that its statistics and checkpoints fit. `across_skeletons` gives the
+    settings that carry motion from one skeleton to another best; recipes start from them.
+
     Args:
         patch_size: N: sample points for each body part, and frames for each window.
         max_frames: Longest motion in frames at `fps`, a multiple of `patch_size`; `truncation` says what is kept of a
             longer one.
         fps: Frame rate of the patches.
-        interpolation: `"half_pixel"` (as the published code), `"align_corners"` or `"arc_length"`; see
+        interpolation: `"half_pixel"` (as the published code), `"align_corners"`, `"arc_length"` or `"landmarks"`; see
             `patches.sample_positions`.
         normalization: z-score per joint before the interpolation (`"joints"`), per sample point after it (`"points"`, the
             paper's text), or `None`.
+        min_std: Standard deviations that `fit` finds are kept above this, in metres (in the unit of the joints, where the
+            canonical frame leaves it), so that what hardly moves, and differs between skeletons all the same, is not blown up.
+        per_skeleton: `fit` computes statistics for each skeleton; else shared ones only.
         statistics: `{skeleton name: {"mean", "std"}, "shared": {"mean", "std"}}`; of shape (J, 3) for `"joints"`, (5·N, 3)
             for `"points"`. `"shared"` is always per sample point, (5·N, 3), and serves skeletons that have no entry of their
             own. `fit` computes them.
@@ -83,6 +101,8 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         fps: float = 20.0,
         interpolation: str = "half_pixel",
         normalization: str | None = "joints",
+        min_std: float = 0.001,
+        per_skeleton: bool = True,
         statistics: Mapping[str, Mapping[str, Any]] | None = None,
         canonicalize: bool | Mapping[str, bool] = True,
         body_scale: float | None = None,
@@ -101,6 +121,8 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         self.fps = fps
         self.interpolation = interpolation
         self.normalization = normalization
+        self.min_std = min_std
+        self.per_skeleton = per_skeleton
         self.statistics = {name: check_statistics(name, entry) for name, entry in (statistics or {}).items()}
         self.canonicalize = canonicalize if isinstance(canonicalize, bool) else dict(canonicalize)
         self.body_scale = body_scale
@@ -113,6 +135,15 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         self.skeletons = {name: dict(definition) for name, definition in (skeletons or {}).items()}
         self._maps: dict[Any, tuple[Any, PatchMap]] = {}
         self._validate_options()
+
+    @classmethod
+    def across_skeletons(cls, **settings: Any) -> "MotionPatchProcessor":
+        """A processor with the settings that carry motion across skeletons best, as measured in docs/robustness.md.
+
+        Args:
+            settings: Replace single ones, or add others.
+        """
+        return cls(**{**ACROSS_SKELETONS, **settings})
 
     def to_dict(self) -> dict[str, Any]:
         """What is saved."""
@@ -134,6 +165,8 @@ class MotionPatchProcessor(FeatureExtractionMixin):
             )
         if not np.isfinite(self.fps) or self.fps <= 0:
             raise ValueError(f"fps must be a positive number of frames per second, got {self.fps}")
+        if not 0 < self.min_std < np.inf:
+            raise ValueError(f"min_std must be above 0, in metres, got {self.min_std}")
         if self.body_scale is not None and not self.body_scale > 0:
             raise ValueError(f"body_scale must be a leg length in metres above 0, or None, got {self.body_scale}")
         if not isinstance(self.canonicalize, bool):
@@ -373,7 +406,7 @@ class MotionPatchProcessor(FeatureExtractionMixin):
     def statistics_for(self, skeleton: str | Skeleton, warn: bool = True) -> str | None:
         """Which entry of `statistics` a skeleton is normalised with: its own name, `"shared"`, or `None` for none at all.
 
-        With `warn`, taking the shared entry in place of a missing own one is said in a warning.
+        With `warn`, taking the shared entry where other skeletons have their own is said in a warning.
 
         Raises:
             ValueError: If the processor normalises but has neither.
@@ -384,7 +417,7 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         if name in self.statistics:
             return name
         if "shared" in self.statistics:
-            if not warn:
+            if not warn or set(self.statistics) == {"shared"}:
                 return "shared"
             warnings.warn(
                 f"no statistics for skeleton {name!r} (have: {', '.join(sorted(self.statistics))}): using the shared ones; "
@@ -402,14 +435,15 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         motions: Iterable[Any],
         skeleton: Any = None,
         fps: Any = None,
-        per_skeleton: bool = True,
+        per_skeleton: bool | None = None,
         shared: bool | None = None,
     ) -> "MotionPatchProcessor":
         """Compute the statistics of the normalisation from motions; no labels are needed.
 
         Args:
             motions, skeleton, fps: As in `__call__`. Use training motions only: statistics over a test split are a leak.
-            per_skeleton: Compute an entry for each skeleton met, replacing its old one.
+            per_skeleton: Compute an entry for each skeleton met, replacing its old one. `None`: as the processor's own setting
+                says, and always where there are shared statistics already: a later `fit` adapts to a new skeleton.
             shared: Compute the entry `"shared"` over all these motions. `None`: only if there is none yet, so that adding a
                 target skeleton later leaves the training statistics as they were.
 
@@ -421,6 +455,7 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         """
         if self.normalization is None:
             raise ValueError("fit computes the statistics of a normalization, but normalization is None")
+        per_skeleton = self.per_skeleton or "shared" in self.statistics if per_skeleton is None else per_skeleton
         shared = "shared" not in self.statistics if shared is None else shared
         if not (per_skeleton or shared):
             raise ValueError("fit has nothing to compute: per_skeleton is False and shared statistics exist or are off")
@@ -434,9 +469,9 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         for found, moments in own.items():
             self._remember(found)
             if per_skeleton:
-                self.statistics[found.name] = moments.statistics()
+                self.statistics[found.name] = moments.statistics(self.min_std)
         if shared:
-            self.statistics["shared"] = pooled.statistics()
+            self.statistics["shared"] = pooled.statistics(self.min_std)
         return self
 
     def _persons(self, motion: ResolvedMotion) -> np.ndarray:

@@ -229,36 +229,35 @@ class _Body:
 
 
 def _find_model(path: Path, parameters: _Parameters) -> Path:
-    """The `.npz` file of a body model, in one of the layouts that people have."""
+    """The file of a body model, itself or in a folder."""
     if path.is_dir():
-        families = [parameters.family] if parameters.family else list(_FAMILY_OF_JOINTS.values())
-        gender = parameters.gender
-        names = [f"{family.upper()}_{gender.upper()}.npz" for family in families]
-        tries = [
-            path / place
-            for family, name in zip(families, names, strict=True)
-            for place in (f"{family}/{name}", name, f"{family}/{gender}/model.npz")
-        ]
-        tries.append(path / gender / "model.npz")
-        found = next((file for file in tries if file.is_file()), None)
-        if found is None:
-            pickled = [file for file in tries if file.with_suffix(".pkl").is_file()]
-            if pickled:
-                raise ValueError(f"{pickled[0].with_suffix('.pkl')}: {_CONVERT}")
-            raise FileNotFoundError(
-                f"no body model for gender {gender!r} in {path}: none of "
-                f"{', '.join(str(file.relative_to(path)) for file in tries)}; pass the file itself as body_model=..."
-            )
-        return found
+        path = _find_in_folder(path, parameters)
     if not path.exists():
         raise FileNotFoundError(f"no body model at {path}; pass an .npz file or a folder as body_model=...")
     if not path.is_file():
         raise ValueError(f"{path} is not a regular file; pass the .npz file of a body model")
     with path.open("rb") as stream:
-        pickled_content = stream.read(1) == b"\x80"
-    if path.suffix.lower() == ".pkl" or pickled_content:
+        pickled = stream.read(1) == b"\x80" or path.suffix.lower() == ".pkl"
+    if pickled:
         raise ValueError(f"{path}: {_CONVERT}")
     return path
+
+
+def _find_in_folder(folder: Path, parameters: _Parameters) -> Path:
+    """The `.npz` file, or else the `.pkl` file, in one of the layouts that people have."""
+    gender = parameters.gender
+    places = []
+    for family in [parameters.family] if parameters.family else _FAMILY_OF_JOINTS.values():
+        name = f"{family.upper()}_{gender.upper()}.npz"
+        places += [f"{family}/{name}", name, f"{family}/{gender}/model.npz"]
+    tries = [folder / place for place in (*places, f"{gender}/model.npz")]
+    found = next((file for file in (*tries, *(file.with_suffix(".pkl") for file in tries)) if file.is_file()), None)
+    if found is None:
+        raise FileNotFoundError(
+            f"no body model for gender {gender!r} in {folder}: none of "
+            f"{', '.join(str(file.relative_to(folder)) for file in tries)}; pass the file itself as body_model=..."
+        )
+    return found
 
 
 @lru_cache(maxsize=8)

@@ -201,7 +201,7 @@ def _find_fingers(figure: Figure, side: str, found: Found) -> Found:
     wrist = found.get(f"{side}_wrist")
     fingers: dict[str, list[int]] = {}
     own = [joint for joint, name in enumerate(figure.names) if name.side == side and figure.marking[joint]]
-    is_biped = any(name.side == side and name.base == "finger" and len(name.digits) == 1 for name in figure.names)
+    is_biped = any(name.side == side and name.base == "finger" and name.digits == "0" for name in figure.names)
     for joint in own:
         name = figure.names[joint]
         point = name.biped_finger if is_biped and name.base == "finger" else name.finger

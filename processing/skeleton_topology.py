@@ -26,7 +26,7 @@ _WIDEST = 1.5
 # A second reading of the tree that is this good makes it ambiguous.
 _RIVAL = 0.6
 _MOST_LIMBS = 8
-_MOST_PAIRS = 40
+_MOST_PAIRS = 24
 
 
 class NoBodyError(ValueError):
@@ -80,7 +80,7 @@ def body_by_tree(figure: Figure, known: Found) -> Found:
         NoBodyError: If the tree has no two legs and two arms, several, or nothing tells left from right.
     """
     if figure.rest.positions is None:
-        raise NoBodyError("names do not tell left from right, and there is no rest pose (rest_pose=...) to tell it")
+        raise NoBodyError("it does not tell left from right without a rest pose (rest_pose=...)")
     children = figure.plain_children(set(known.values()))
     bodies = sorted(_bodies(figure, children), key=lambda body: -body.size)
     fitting = [body for body in bodies if _agrees(figure, body, known)]

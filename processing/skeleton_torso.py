@@ -87,18 +87,19 @@ def find_spine(figure: Figure, found: Found, stance: Stance | None) -> Found:
         return {}
     if figure.tree.flat:
         torso, chest = _spine_by_names(figure, found), -1
-        carrier = None
+        carries_arms = "left_collar" in found  # collars hang from the trunk
     else:
         carrier = figure.tree.lowest_common(shoulders)
         torso = _spine_by_tree(figure, found, carrier)
         chest = max(
             (i for i, joint in enumerate(torso) if all(figure.tree.is_above(joint, arm) for arm in shoulders)), default=-1
         )
+        carries_arms = torso[:1] == [carrier]
     if not torso:
         return {}
     chest = chest if chest >= 0 else len(torso) - 1
     if chest == 0:
-        return {_single_spine(figure, torso[0], torso[0] == carrier, stance): torso[0]}
+        return {_single_spine(figure, torso[0], carries_arms, stance): torso[0]}
     middle = chest // 2
     high = (middle + chest + 1) // 2
     points = {"spine_low": torso[0], "chest": torso[chest]}
@@ -186,7 +187,11 @@ def head_of_spine(figure: Figure, found: Found) -> Found:
             break
         line.append(above[0])
     points = {2: ("neck", "head"), 3: ("neck", "neck_high", "head")}.get(len(line) - 1, ())
-    return {point: joint for point, joint in zip(points, line[1:], strict=True) if joint not in found.values()} if points else {}
+    return (
+        {point: joint for point, joint in zip(points, line[1:], strict=True) if joint not in found.values()}
+        if points
+        else {}
+    )
 
 
 def _is_spine(figure: Figure, joint: int) -> bool:

@@ -27,7 +27,7 @@ def test_trained_tokenizer_frames_and_lowers_text():
 
 def test_settings_reach_processor_and_model(tiny_data):
     values = {"root": "relative", "body_scale": 0.7, "normalization": "points", "loss": "softmax_mean", "temperature": 0.1}
-    recipe = parse_recipe("mine", {**TINY_RECIPE, **values, "per_skeleton_statistics": False, "window_mask": False})
+    recipe = parse_recipe("mine", {**TINY_RECIPE, **values, "per_skeleton": False, "window_mask": False})
     processor = build_processor(recipe, tiny_data["train"])
     motion_processor = processor.feature_extractor
     assert (motion_processor.root, motion_processor.body_scale, motion_processor.max_frames) == ("relative", 0.7, 96)

@@ -32,7 +32,7 @@ def build_processor(recipe: Recipe, rows: Dataset) -> MotionTextProcessor:
     else:
         tokenizer = train_tokenizer((text for texts in rows["captions"] for text in texts), recipe.model.vocab_size)
     motion_processor = build_motion_processor(recipe.processor)
-    fit_processor(motion_processor, rows, recipe.processor.per_skeleton_statistics)
+    fit_processor(motion_processor, rows, recipe.processor.per_skeleton)
     return MotionTextProcessor(motion_processor, tokenizer)
 
 
@@ -44,6 +44,8 @@ def build_motion_processor(arguments: ProcessorArguments) -> MotionPatchProcesso
         fps=arguments.fps,
         interpolation=arguments.interpolation,
         normalization=None if arguments.normalization == "none" else arguments.normalization,
+        min_std=arguments.min_std,
+        per_skeleton=arguments.per_skeleton,
         canonicalize=arguments.canonicalize,
         body_scale=arguments.body_scale,
         resampling=arguments.resampling,
@@ -53,7 +55,7 @@ def build_motion_processor(arguments: ProcessorArguments) -> MotionPatchProcesso
     )
 
 
-def fit_processor(processor: MotionPatchProcessor, rows: Dataset, per_skeleton: bool = True, only_new: bool = False) -> None:
+def fit_processor(processor: MotionPatchProcessor, rows: Dataset, per_skeleton: bool, only_new: bool = False) -> None:
     """Fit normalisation statistics on training rows; with `only_new`, for skeletons without an entry alone."""
     if processor.normalization is None:
         return

@@ -167,7 +167,7 @@ def _build(recipe: Recipe, rows: Dataset, checkpoint: Any, fit: bool) -> tuple[M
         return build_model(recipe, processor), processor
     processor = AutoProcessor.from_pretrained(checkpoint)
     if fit:
-        fit_processor(processor.feature_extractor, rows, recipe.processor.per_skeleton_statistics, only_new=True)
+        fit_processor(processor.feature_extractor, rows, recipe.processor.per_skeleton, only_new=True)
     return AutoModel.from_pretrained(checkpoint, dtype=torch.float32), processor
 
 

@@ -11,6 +11,8 @@ from typing import Any, Literal
 import yaml
 from transformers import HfArgumentParser
 
+from ..processing.processing_motionpatches import ACROSS_SKELETONS
+
 
 @dataclass
 class ModelArguments:
@@ -41,22 +43,27 @@ class ModelArguments:
 
 @dataclass
 class ProcessorArguments:
-    """How joints become patches; see `MotionPatchProcessor`."""
+    """How joints become patches; see `MotionPatchProcessor`, of whose `across_skeletons` these are the defaults."""
 
     patch_size: int = 16
     max_frames: int = 224
     fps: float = 20.0
-    interpolation: Literal["half_pixel", "align_corners", "arc_length", "landmarks"] = "half_pixel"
-    normalization: Literal["joints", "points", "none"] = "joints"
-    per_skeleton_statistics: bool = field(
-        default=True, metadata={"help": "statistics for each skeleton; else shared ones only"}
+    interpolation: Literal["landmarks", "half_pixel", "align_corners", "arc_length"] = ACROSS_SKELETONS["interpolation"]
+    normalization: Literal["joints", "points", "none"] = ACROSS_SKELETONS["normalization"]
+    min_std: float = field(
+        default=ACROSS_SKELETONS["min_std"], metadata={"help": "smallest standard deviation of the normalisation, in metres"}
     )
-    canonicalize: bool = True
-    body_scale: float | None = field(default=None, metadata={"help": "scale every body to this leg length in metres"})
+    per_skeleton: bool = field(
+        default=ACROSS_SKELETONS["per_skeleton"], metadata={"help": "statistics for each skeleton; else shared ones only"}
+    )
+    canonicalize: bool = ACROSS_SKELETONS["canonicalize"]
+    body_scale: float | None = field(
+        default=ACROSS_SKELETONS["body_scale"], metadata={"help": "scale every body to this leg length in metres"}
+    )
     resampling: Literal["antialias", "repeat"] = field(
         default="antialias", metadata={"help": "repeat: whole frames, as the published code does for KIT-ML"}
     )
-    root: Literal["global", "relative"] = "global"
+    root: Literal["global", "relative"] = ACROSS_SKELETONS["root"]
     padding: Literal["max_length", "longest"] = "longest"
     window_mask: bool = field(default=True, metadata={"help": "mask windows of padding; the published code does not"})
 
