@@ -103,7 +103,8 @@ def test_fine_tuning_starts_from_the_weights_and_adds_statistics_of_a_new_skelet
     tiny_recipe, trained_run, tiny_data, tmp_path
 ):
     rows = to_dataset(make_motions(8, "kinect20", 5, actions=["wave", "kick"]), "mine")
-    frozen = parse_recipe("tiny", {**TINY_RECIPE, "epochs": 1, "lr_motion": 0.0, "lr_text": 0.0, "lr_head": 0.0})
+    rates = {"lr_motion": 0.0, "lr_text": 0.0, "lr_head": 0.0}
+    frozen = parse_recipe("tiny", {**TINY_RECIPE, "epochs": 1, "per_skeleton": True, **rates})
     train(frozen, type(tiny_data)({"train": rows}), tmp_path / "run", init_from=str(trained_run / "best"))
     for name, tensor in weights(trained_run, "best").items():
         assert torch.equal(tensor, weights(tmp_path / "run")[name])
