@@ -99,6 +99,39 @@ def test_a_skeleton_without_statistics_uses_the_shared_ones_and_says_so():
     assert processor.statistics["shared"] == before  # a new target leaves the training statistics as they were
 
 
+def test_what_hardly_moves_is_not_blown_up():
+    still = np.repeat(get_skeleton("smpl22").rest_pose[None], 30, axis=0)
+    processor = MotionPatchProcessor(min_std=0.1).fit([still], "smpl22", 20)
+    assert np.min(processor.statistics["smpl22"]["std"]) == 0.1
+    nudged = processor(still + np.eye(3)[2] * np.linspace(0, 0.05, 30)[:, None, None], "smpl22", 20)["motion_values"]
+    assert np.abs(nudged).max() < 1
+    with pytest.raises(ValueError, match="min_std must be above 0"):
+        MotionPatchProcessor(min_std=0)
+
+
+def test_shared_statistics_first_and_a_skeleton_of_its_own_later():
+    processor = MotionPatchProcessor(per_skeleton=False).fit([swinging_motion()], "smpl22", 20)
+    assert set(processor.statistics) == {"shared"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # shared statistics are what was asked for
+        processor(swinging_motion("kinect20"), "kinect20", 20)
+    shared = processor.statistics["shared"]
+    processor.fit([swinging_motion("kinect20")], "kinect20", 20)
+    assert set(processor.statistics) == {"shared", "kinect20"}
+    assert processor.statistics["shared"] == shared
+
+
+def test_across_skeletons_one_motion_looks_alike_and_another_does_not():
+    names = ["smpl22", "kinect20", "coco17", "mixamo", "h36m17"]
+    processor = MotionPatchProcessor.across_skeletons().fit(make_motions(20, "smpl22", seed=5))
+    values = np.stack([processor(make_motions(6, name, seed=6))["motion_values"].reshape(6, -1) for name in names])
+    distances = np.linalg.norm(values[:, None, :, None] - values[None, :, None, :], axis=-1)  # (skeletons, skeletons, 6, 6)
+    across = distances[~np.eye(len(names), dtype=bool)]
+    same, different = across[:, np.eye(6, dtype=bool)], across[:, ~np.eye(6, dtype=bool)]
+    assert same.mean() < 0.5 * different.mean()
+    assert MotionPatchProcessor.across_skeletons(body_scale=None).body_scale is None
+
+
 def test_resampling_reaches_the_target_rate():
     out = fitted()(swinging_motion(num_frames=240), "smpl22", 120)
     assert out["motion_attention_mask"].sum() == 3  # 240 frames at 120 per second are 40 at 20
