@@ -132,7 +132,8 @@ def split_words(name: str) -> list[str]:
 
 
 def _has_letters(words: Sequence[str]) -> bool:
-    return any(not word.isdecimal() for word in words)
+    """More than numbers and a side."""
+    return any(not word.isdecimal() and word not in _SIDES for word in words)
 
 
 def _without_prefixes(words: list[str], prefixes: list[str]) -> list[str]:

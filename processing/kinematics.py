@@ -162,14 +162,15 @@ def forward_kinematics(
 ) -> np.ndarray:
     """Joints (T, J, 3) in metres, of points (3,) carried by rotations (T,), with the pelvis on its path `root` (T, 3)."""
     joints = np.zeros((len(root), skeleton.num_nodes, 3))
-    marked = [joint for joint in skeleton.topological_order if skeleton.points[joint] is not None]
+    points = [point or "" for point in skeleton.points]
+    marked = [joint for joint in skeleton.topological_order if points[joint]]
     placed = [marked[0]]
     for joint in marked[1:]:
         parent = skeleton.parents[joint]
         while parent not in placed:  # joints that mark no point bend nothing
             parent = skeleton.parents[parent] if parent >= 0 else placed[0]
-        point, start = skeleton.points[joint], skeleton.points[parent]
-        joints[:, joint] = joints[:, parent] + frames[_CARRIERS[point]].apply(body[point] - body[start])
+        bone = body[points[joint]] - body[points[parent]]
+        joints[:, joint] = joints[:, parent] + frames[_CARRIERS[points[joint]]].apply(bone)
         placed.append(joint)
     for joint in skeleton.topological_order:
         if joint not in placed:  # at the joint that they hang from

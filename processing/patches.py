@@ -49,7 +49,7 @@ def sample_positions(
             raise ValueError(
                 f"{method} interpolation needs the distances of the joints along the chain, and landmarks the reach"
             )
-        end = arc[-1] if method == "arc_length" else reach
+        end = float(arc[-1]) if reach is None else reach
         return np.interp(np.linspace(0, end, num_points), arc, np.arange(num_joints))
     raise ValueError(f"unknown interpolation {method!r}; known: {', '.join(INTERPOLATIONS)}")
 
@@ -171,15 +171,19 @@ def fill_values(values: Any, joints: Any, to_values: PatchMap) -> None:
         values += to_values.offset
 
 
+def _fill_each(jobs: Sequence[tuple[Any, Any, PatchMap]]) -> None:
+    for job in jobs:
+        fill_values(*job)
+
+
 def fill_all(jobs: Sequence[tuple[Any, Any, PatchMap]]) -> None:
     """`fill_values` of many motions; on the CPU by several threads, as the products of NumPy leave the interpreter free."""
     num_threads = min(len(jobs) // 32, _MAX_THREADS)
     if num_threads < 2 or not isinstance(jobs[0][0], np.ndarray):
-        for job in jobs:
-            fill_values(*job)
+        _fill_each(jobs)
         return
     with ThreadPoolExecutor(num_threads) as pool:
-        list(pool.map(lambda first: [fill_values(*job) for job in jobs[first::num_threads]], range(num_threads)))
+        list(pool.map(_fill_each, [jobs[first::num_threads] for first in range(num_threads)]))
 
 
 def num_windows(num_frames: Any, patch_size: int) -> Any:

@@ -345,7 +345,7 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         persons = next(iter(shapes))
         shape = (len(prepared), *persons, 3, windows * self.patch_size, len(PARTS) * self.patch_size)
         is_tensor = not isinstance(prepared[0].joints, np.ndarray)
-        values = prepared[0].joints.new_zeros(shape).float() if is_tensor else np.zeros(shape, dtype=np.float32)
+        values: Any = prepared[0].joints.new_zeros(shape).float() if is_tensor else np.zeros(shape, dtype=np.float32)
         jobs = []
         for row, motion, length, whole in zip(values, prepared, kept, lengths, strict=True):
             start = self._start(whole, truncation, generator) if whole > length else 0

@@ -1,5 +1,6 @@
 """Skeletons that nobody named: every joint that is taken for the wrong one spoils a motion without a word."""
 
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -29,11 +30,14 @@ SIDED_RIG = """
 """
 
 
+ACROSS = {"L": "R", "l": "r", "LEFT": "RIGHT", "left": "right"}
+
+
 def tree(text):
     """Joint names and parents from the lines of a text, each a way from the root outwards."""
     names, parents = [], []
     for line in text.strip().splitlines():
-        way = line.replace("~", " ").split() if "|" not in line else [word.strip() for word in line.split("|")]
+        way = [word.strip() for word in line.split("|")] if "|" in line else line.split()
         for above, name in pairwise([None, *way]):
             if name not in names:
                 names.append(name)
@@ -41,21 +45,15 @@ def tree(text):
     return names, parents
 
 
-def mirrored_lines(text):
-    """The lines of a rig written for its left side, and the same for its right: `.L`, `_l`, `lHand`, `L Hand` …"""
-    swaps = [
-        (".L", ".R"),
-        ("_l", "_r"),
-        ("_L_", "_R_"),
-        (" L ", " R "),
-        ("_L", "_R"),
-        ("left_", "right_"),
-        ("_LEFT", "_RIGHT"),
-    ]
+def mirrored(text):
+    """The same names on the other side: `.L` → `.R`, `_l_` → `_r_`, `left_` → `right_`, `LEFT` → `RIGHT`."""
+    return re.sub(r"(?<![A-Za-z])(L|l|LEFT|left)(?![A-Za-z])", lambda found: ACROSS[found.group()], text)
+
+
+def both_sides(text):
+    """The lines of a rig, and those of its left side for the right side."""
     lines = text.strip().splitlines()
-    for left, right in swaps:
-        lines += [line.replace(left, right) for line in lines if left in line]
-    return "\n".join(dict.fromkeys(lines))
+    return "\n".join([*lines, *(mirrored(line) for line in lines if mirrored(line) != line)])
 
 
 def labelled(names, parents, rest_pose=None):
@@ -235,7 +233,7 @@ def split_names(text):
 def test_rigs_of_many_programs_are_recognised(rig):
     """Twist joints, helpers, IK targets, hair and ends among them mark nothing."""
     text, torso, torso_points, leg, arm = RIGS[rig]
-    found = labelled(*tree(mirrored_lines(text)))
+    found = labelled(*tree(both_sides(text)))
     expected = dict(zip(torso_points.split(), split_names(torso), strict=True))
     points = ("hip", "knee", "ankle", "toe"), ("collar", "shoulder", "elbow", "wrist", "index1")
     for names, plain in zip((leg, arm), points, strict=True):
@@ -246,11 +244,8 @@ def test_rigs_of_many_programs_are_recognised(rig):
     assert {point: found.get(point) for point in expected} == expected
     extra = {point for point in found if point in CHAIN_POINTS and not point.startswith("right_")} - set(expected)
     assert extra <= {"left_hand", "left_fingers"}
-    for point, name in found.items():  # the right side is that of the left
-        if point.startswith("left_"):
-            right = found[mirror_point(point)]
-            assert {left for left, r in zip(mirrored_lines(name).split("\n"), [None, right], strict=False) if r} is not None
-            assert mirrored_lines(name).split("\n")[-1] == right
+    for point, name in expected.items():  # the right side is that of the left
+        assert found[mirror_point(point)] == (mirrored(name) if point.startswith("left_") else name)
 
 
 # Words of one vocabulary belong together: `Leg` is a knee below an `UpLeg`, and a `Shoulder` a collar above an `Arm`.
@@ -338,7 +333,7 @@ def cmu_names_at_near_ends():
     near = {"hipjoint": "pelvis", "femur": "hip", "tibia": "knee", "foot": "ankle", "toes": "toe", "clavicle": "collar"}
     near |= {"humerus": "shoulder", "radius": "elbow", "hand": "wrist"}
     names, parents = tree(
-        mirrored_lines("""
+        both_sides("""
         root l_hipjoint l_femur l_tibia l_foot l_toes
         root lowerback thorax lowerneck head
         thorax l_clavicle l_humerus l_radius l_hand
@@ -513,7 +508,7 @@ def test_a_gap_that_the_tree_leaves_open_is_refused(line):
 def test_a_gap_is_not_filled_by_a_joint_in_the_wrong_place():
     names, parents = tree(SIDED_RIG.replace("LeftLeg", "j7"))
     pose = named_pose(names)
-    pose[names.index("j7")] = pose[names.index("LeftUpLeg")] + [0, -0.02, 0]
+    pose[names.index("j7")] = pose[names.index("LeftUpLeg")] + np.array([0, -0.02, 0])
     with pytest.raises(ValueError, match="left_knee"):
         infer_points(names, parents, pose)
 
@@ -539,7 +534,7 @@ def test_a_standing_body_without_names_is_told_by_tree_and_rest_pose(name):
     assert taken == {point: skeleton.landmarks[point] for point in taken}
     needed = {
         *REQUIRED,
-        *(point for point in skeleton.points if "collar" in point or "toe" in point and "small" not in point),
+        *(point for point in skeleton.points if "collar" in point or ("toe" in point and "small" not in point)),
     }
     assert needed | {"neck", "head"} <= set(taken)
 
@@ -647,7 +642,9 @@ def on_all_fours(skeleton):
             (("shoulder", "elbow", "wrist"), pose[skeleton.landmarks[f"{side}_shoulder"]]),
         ):
             for number, point in enumerate(points):
-                pose[skeleton.landmarks[f"{side}_{point}"]] = start + [0, -0.4 * min(number, 2), 0.1 * (number == 3)]
+                pose[skeleton.landmarks[f"{side}_{point}"]] = start + np.array(
+                    [0, -0.4 * min(number, 2), 0.1 * (number == 3)]
+                )
     return pose
 
 
@@ -695,7 +692,7 @@ def test_two_people_in_one_tree_are_refused_with_and_without_names():
     with pytest.raises(ValueError, match="several joints have the name 'Head', 'Hips'"):
         infer_points(*two_people(("", "")))
     one = named_pose(tree(SIDED_RIG)[0])
-    pose = np.concatenate([np.zeros((1, 3)), one, one + [1, 0, 0]])
+    pose = np.concatenate([np.zeros((1, 3)), one, one + np.array([1, 0, 0])])
     with pytest.raises(ValueError, match="could be read in several ways"):
         infer_points([f"j{i}" for i in range(len(parents))], parents, pose)
 
