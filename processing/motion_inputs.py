@@ -2,12 +2,14 @@
 
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .skeletons import AXES, UNITS
+from .canonical import change_up_axis, first_person, on_host
+from .detection import check_frame
+from .skeletons import AXES, UNITS, Skeleton, list_skeletons
 
 
 class Input(NamedTuple):
@@ -140,3 +142,47 @@ def one_per_motion(name: str, value: Any, num_motions: int) -> list[Any]:
     if len(value) != num_motions:
         raise ValueError(f"got {num_motions} motions but {len(value)} values of {name}=; pass one, or one for each motion")
     return list(value)
+
+
+def settle_skeleton(
+    motion: Input, given: Any, index: int, find: Callable[[Any], Skeleton], more: Iterable[str], default: Any = None
+) -> Skeleton:
+    """The skeleton that the motion or the call states, or else the default, checked.
+
+    Args:
+        motion: What the motion itself states.
+        given: What the call states, a name or `Skeleton`, or `None`.
+        index: Of the motion in the call.
+        find: Name → skeleton.
+        more: Names that `find` knows beside the named skeletons.
+        default: For motions of which neither says anything.
+    """
+    said = None if motion.skeleton is None else find(motion.skeleton)
+    given = None if given is None else find(given)
+    if said is not None and given is not None and said != given:
+        raise ValueError(
+            f"motion {index} says its skeleton is {said.name!r}, but the call says {given.name!r}; drop one of the two"
+        )
+    found = said or given or (None if default is None else find(default))
+    num_joints = motion.joints.shape[-2]
+    if found is not None and found.num_joints == num_joints:
+        return found
+    fitting = [name for name in sorted({*list_skeletons(), *more}) if find(name).num_joints == num_joints]
+    hint = f"known with {num_joints} joints: {', '.join(fitting) or 'none'}"
+    if found is None:
+        raise ValueError(f"motion {index} has {num_joints} joints and says no skeleton; pass skeleton=… ({hint})")
+    raise ValueError(
+        f"motion {index} has {num_joints} joints, but skeleton {found.name!r} has {found.num_joints}; "
+        f"pass another skeleton=… ({hint})"
+    )
+
+
+def fit_declared_frame(joints: Any, skeleton: Skeleton, index: int) -> tuple[Any, list[str]]:
+    """Joints in the unit and with the up axis that their skeleton declares, and what had to be changed for that."""
+    found = check_frame(on_host(first_person(joints)), skeleton)
+    if found.metres_per_unit is not None:
+        joints = joints * (found.metres_per_unit / UNITS[skeleton.unit])
+    if found.up_axis is not None:
+        joints = change_up_axis(joints, found.up_axis, skeleton.up_axis)
+    changed = found.metres_per_unit is not None or found.up_axis is not None
+    return joints, [f"motion {index}: {', '.join(found.notes)}{' (converted)' if changed else ''}"] if found.notes else []

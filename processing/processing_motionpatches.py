@@ -8,9 +8,8 @@ import numpy as np
 from transformers import BatchFeature, FeatureExtractionMixin, ProcessorMixin
 
 from .canonical import canonicalize as to_canonical_frame
-from .canonical import change_up_axis, first_person, like, on_host, relative_to_root
-from .detection import check_frame
-from .motion_inputs import Input, one_per_motion, read_input, settle_fps
+from .canonical import change_up_axis, like, on_host, relative_to_root
+from .motion_inputs import fit_declared_frame, one_per_motion, read_input, settle_fps, settle_skeleton
 from .motion_statistics import RunningMoments, check_statistics
 from .patches import INTERPOLATIONS, PatchMap, fill_all, interpolate, num_windows, patch_map, patch_matrix, window_mask
 from .resampling import RESAMPLINGS, resample
@@ -239,7 +238,7 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         unknown_rates = 0
         for index, (motion, own_skeleton, own_fps) in enumerate(zip(motions, skeletons, rates, strict=True)):
             given = read_input(motion, index)
-            found = self._settle_skeleton(given, own_skeleton, index)
+            found = settle_skeleton(given, own_skeleton, index, self.get_skeleton, self.skeletons, self.default_skeleton)
             joints = given.joints
             if given.unit is not None and given.unit != found.unit:
                 joints = joints * (UNITS[given.unit] / UNITS[found.unit])
@@ -248,7 +247,7 @@ class MotionPatchProcessor(FeatureExtractionMixin):
             if given.up_axis is not None and given.up_axis != found.up_axis:
                 joints = change_up_axis(joints, given.up_axis, found.up_axis)
             if given.unit is None and given.up_axis is None and self._step("detect"):
-                joints, finding = _fit_declared_frame(joints, found, index)
+                joints, finding = fit_declared_frame(joints, found, index)
                 findings += finding
             resolved.append(ResolvedMotion(joints, found, self.fps if rate is None else rate))
         if findings:
@@ -269,33 +268,6 @@ class MotionPatchProcessor(FeatureExtractionMixin):
     def _step(self, step: str) -> bool:
         """Whether a step of the canonical frame is switched on."""
         return self.canonicalize if isinstance(self.canonicalize, bool) else self.canonicalize.get(step, True)
-
-    def _settle_skeleton(self, motion: Input, given: Any, index: int) -> Skeleton:
-        said = None if motion.skeleton is None else self.get_skeleton(motion.skeleton)
-        given = None if given is None else self.get_skeleton(given)
-        if said is not None and given is not None and said != given:
-            raise ValueError(
-                f"motion {index} says its skeleton is {said.name!r}, but the call says {given.name!r}; drop one of the two"
-            )
-        found = said or given
-        if found is None and self.default_skeleton is not None:
-            found = self.get_skeleton(self.default_skeleton)
-        num_joints = motion.joints.shape[-2]
-        if found is None:
-            raise ValueError(
-                f"motion {index} has {num_joints} joints and says no skeleton; pass skeleton=… ({self._candidates(num_joints)})"
-            )
-        if found.num_joints != num_joints:
-            raise ValueError(
-                f"motion {index} has {num_joints} joints, but skeleton {found.name!r} has {found.num_joints}; "
-                f"pass another skeleton=… ({self._candidates(num_joints)})"
-            )
-        return found
-
-    def _candidates(self, num_joints: int) -> str:
-        known = [self.get_skeleton(name) for name in sorted({*list_skeletons(), *self.skeletons})]
-        names = [skeleton.name for skeleton in known if skeleton.num_joints == num_joints]
-        return f"known with {num_joints} joints: {', '.join(names) or 'none'}"
 
     def prepare(self, motion: ResolvedMotion) -> ResolvedMotion:
         """The motion at `fps`, its joints (T', J + V, 3) in the frame that the patches are made in."""
@@ -556,17 +528,6 @@ class MotionTextProcessor(ProcessorMixin):
                     f"{max(lengths)}); shorten them, or pass truncation=True to cut them"
                 )
         return dict(self.tokenizer(texts if return_tensors else text, return_tensors=return_tensors, **text_kwargs))
-
-
-def _fit_declared_frame(joints: Any, skeleton: Skeleton, index: int) -> tuple[Any, list[str]]:
-    """Joints in the unit and with the up axis that their skeleton declares, and what had to be changed for that."""
-    found = check_frame(on_host(first_person(joints)), skeleton)
-    if found.metres_per_unit is not None:
-        joints = joints * (found.metres_per_unit / UNITS[skeleton.unit])
-    if found.up_axis is not None:
-        joints = change_up_axis(joints, found.up_axis, skeleton.up_axis)
-    changed = found.metres_per_unit is not None or found.up_axis is not None
-    return joints, [f"motion {index}: {', '.join(found.notes)}{' (converted)' if changed else ''}"] if found.notes else []
 
 
 def _check_choice(option: str, value: Any, choices: tuple[Any, ...]) -> Any:
