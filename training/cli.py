@@ -24,7 +24,7 @@ _errors = Console(stderr=True)
 _SHOWN = (ValueError, TypeError, OSError, ImportError, FloatingPointError)
 
 Checkpoint = Annotated[str, typer.Argument(help="Folder or Hub id of a trained model.")]
-Data = Annotated[Path, typer.Option("--data", help="Folder of motion data, or of motion files (.bvh, .npy, .npz).")]
+Data = Annotated[Path, typer.Option("--data", help="Folder of motion data, or of motion files (BVH, glTF, C3D, NumPy …).")]
 Skeleton = Annotated[str | None, typer.Option(help="Skeleton of files that do not say theirs, e.g. smpl22.")]
 Fps = Annotated[float | None, typer.Option(help="Frames per second of files that do not say theirs.")]
 
