@@ -46,13 +46,12 @@ REQUIRES = [
     "typer>=0.15",
 ]
 EXTRAS = {
-    # For AMASS and SMPL parameter files. Its licence is non-commercial, so it is never installed unasked.
-    "smpl": ["smplx>=0.1.28"],
     "bench": ["opencv-python-headless>=4.8"],
     "tensorboard": ["tensorboard>=2.16"],
     "test": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "ezc3d>=1.5", "tensorboard>=2.16"],
 }
-EXTRAS["dev"] = [*EXTRAS["test"], *EXTRAS["smpl"], "build>=1.2", "mypy>=1.15", "ruff>=0.11"]
+# smplx is what the reader of SMPL parameters is compared with. Its licence is non-commercial: developers only.
+EXTRAS["dev"] = [*EXTRAS["test"], "smplx>=0.1.28", "build>=1.2", "mypy>=1.15", "ruff>=0.11"]
 EXTRAS["dev"] += ["types-PyYAML", "scipy-stubs", "types-tqdm"]
 
 setup(

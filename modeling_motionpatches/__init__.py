@@ -20,6 +20,7 @@ __version__ = "0.1.0.dev0"
 _LAZY = {
     "Motion": "processing.motion",
     "read_motion": "processing.readers",
+    "decode_features": "processing.humanml3d_features",
     "write_npz": "processing.readers",
     "write_safetensors": "processing.readers",
     "mirror_caption": "processing.mirroring",

@@ -13,7 +13,7 @@ from .skeleton_tree import Figure
 
 
 # Two limbs are a pair if their lengths differ less than this, bone by bone.
-_ALIKE = 0.2
+_ALIKE = 0.1
 # The two bones of a limb that are each longer than any other two by this factor are thigh and shin.
 _DISTINCT = 1.2
 _BONE_RATIO = 2.0

@@ -312,7 +312,7 @@ def test_one_body_is_the_same_in_every_naming_style_and_joint_order(style, order
     assert found.confidence == 1.0
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(name=st.sampled_from(list_skeletons()), seed=st.integers(0, 10**6))
 def test_the_order_of_the_joints_does_not_matter(name, seed):
     skeleton = get_skeleton(name)
@@ -542,7 +542,7 @@ def test_a_standing_body_without_names_is_told_by_tree_and_rest_pose(name):
 AXIS_TURNS = st.builds(lambda seed: Rotation.random(random_state=seed).as_matrix(), st.integers(0, 10**6))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     name=st.sampled_from(WITH_FEET),
     turn=AXIS_TURNS,
@@ -799,7 +799,7 @@ def test_a_rest_pose_with_all_bones_along_one_axis_says_nothing():
     assert (found.points, found.confidence) == (skeleton.points, 1.0)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=40)
 @given(name=st.sampled_from(list_skeletons()), seen=st.sets(st.integers(0, 54)))
 def test_joints_whose_place_is_unknown_do_not_change_what_names_say(name, seen):
     skeleton = get_skeleton(name)
@@ -812,7 +812,7 @@ WORDS = ["Left", "Right", "L_", "_r", "Arm", "Leg", "Foot", "Hand", "Hips", "Hea
          "Knee", "_End", "1", "DEF-", "lfemur", "rtibia", "Finger0", "Thorax", "Neck/Nose", ""]  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), size=st.integers(1, 40))
 def test_any_tree_of_any_names_is_labelled_or_refused(data, size):
     """No name, tree or pose leads to another error, and what is labelled makes a skeleton."""
@@ -828,7 +828,7 @@ def test_any_tree_of_any_names_is_labelled_or_refused(data, size):
     assert Skeleton.infer(names, parents, pose).points == found.points
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(data=st.data(), name=st.sampled_from(WITH_FEET))
 def test_a_damaged_tree_without_names_is_never_labelled_wrongly(data, name):
     """Joints that hang elsewhere, moved places: the limbs are found as they are, or not at all."""

@@ -155,7 +155,7 @@ def print_results(results: dict[str, Any], console: Console) -> None:
 @command
 def classify(
     checkpoint: Checkpoint,
-    motions: Annotated[list[Path], typer.Argument(help="Motion files (.bvh, .npy, .npz).")],
+    motions: Annotated[list[Path], typer.Argument(help="Motion files (BVH, glTF, C3D, NumPy …).")],
     labels: Annotated[list[str], typer.Option("--label", help="A label, e.g. walks. Repeat for each.")],
     hypothesis_template: Annotated[str, typer.Option(help="Text into which a label is put.")] = "A person {}.",
     multi_label: Annotated[bool, typer.Option("--multi-label", help="Score each label on its own.")] = False,
