@@ -25,8 +25,9 @@ _ABOVE_CHEST = ("neck", "neck_high", "head", "head_top")
 _MOST_ABOVE = 6
 # A joint of the head lies more above the neck than in front of it; a nose does not.
 _FORWARD = 0.6
-# From this height on (1 is that of the shoulders), the joint that both arms hang from is the neck.
-_NECK_HEIGHT = 0.95
+# From this height on (1 is that of the shoulders), the joint that both arms hang from is the neck: if one joint lies above it,
+# and if several do.
+_NECK_HEIGHT, _NECK_BELOW_NECK_HEIGHT = 0.95, 1.05
 
 
 def find_head(figure: Figure, found: Found) -> Found:
@@ -161,17 +162,16 @@ def head_by_tree(figure: Figure, found: Found, stance: Stance, children: list[li
     carrier = figure.tree.lowest_common([found[f"{side}_shoulder"] for side in SIDES])
     if carrier is None or carrier == found.get("pelvis"):
         return {}
-    place = figure.rest.at([carrier])
-    points: Found = {}
-    if "neck" not in found and place is not None and stance.height(place[0]) >= _NECK_HEIGHT:
-        points["neck"] = carrier
     limbs = {joint for point, joint in found.items() if point.startswith(("left_", "right_"))}
     lines = [_line_up(child, children) for child in children[carrier] if limbs.isdisjoint(figure.tree.subtree(child))]
     heights = [(_heights(figure, stance, line), line) for line in lines]
     rising = [(max(found_heights), line, found_heights) for found_heights, line in heights if found_heights]
-    if not rising:
-        return points
-    _, line, line_heights = max(rising, key=lambda entry: entry[0])
+    _, line, line_heights = max(rising, key=lambda entry: entry[0], default=(0.0, [], []))
+    place = figure.rest.at([carrier])
+    points: Found = {}
+    least = _NECK_BELOW_NECK_HEIGHT if len(line) > 1 else _NECK_HEIGHT
+    if "neck" not in found and place is not None and stance.height(place[0]) >= least:
+        points["neck"] = carrier
     free = [point for point in _ABOVE_CHEST if point not in points and point not in found]
     chosen = _match_heights(line_heights, free)
     return points | {point: line[at] for at, point in chosen.items() if line[at] not in found.values()}
@@ -186,12 +186,8 @@ def head_of_spine(figure: Figure, found: Found) -> Found:
         if len(above) != 1:
             break
         line.append(above[0])
-    points = {2: ("neck", "head"), 3: ("neck", "neck_high", "head")}.get(len(line) - 1, ())
-    return (
-        {point: joint for point, joint in zip(points, line[1:], strict=True) if joint not in found.values()}
-        if points
-        else {}
-    )
+    points: tuple[str, ...] = {3: ("neck", "head"), 4: ("neck", "neck_high", "head")}.get(len(line), ())
+    return {point: joint for point, joint in zip(points, line[1:], strict=False) if joint not in found.values()}
 
 
 def _is_spine(figure: Figure, joint: int) -> bool:
@@ -228,7 +224,7 @@ def _match_heights(heights: list[float], points: list[str]) -> dict[int, str]:
                 cost = sum(abs(heights[at] - generic_height(point)) for at, point in pairs.items())
                 # Left-over joints, a missing head, and the points that few skeletons have.
                 cost += 0.15 * (len(heights) - number) + 0.5 * ("head" in points and "head" not in chosen)
-                cost += 0.3 * (number > 1 and "neck" in points and "neck" not in chosen)
+                cost += 0.3 * (len(heights) > 1 and "neck" in points and "neck" not in chosen)
                 cost += 0.2 * sum(point in ("neck_high", "head_top") for point in chosen)
                 if cost < best[0] - 1e-9:
                     best = (cost, pairs)

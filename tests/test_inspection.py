@@ -2,6 +2,7 @@
 
 import json
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -124,11 +125,11 @@ def test_a_bvh_file_is_explained_and_drawn(bvh_file, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("options", "unit", "source"),
-    [((), "inches", "guessed"), (("--unit", "inches"), "inches", "stated")],
+    [((), "inches", "guessed"), (("--unit", "inches"), "inches", "stated"), ((), "metres", "guessed")],
 )
 def test_who_says_the_unit_is_shown(options, unit, source, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "walk.bvh").write_text(bvh_text(unit=1 / 0.0254))
+    (tmp_path / "walk.bvh").write_text(bvh_text(unit={"inches": 1 / 0.0254, "metres": 1}[unit]))
     result = run("inspect", "walk.bvh", "--json", "facts.json", *options)
     assert result.exit_code == 0, result.output
     facts = json.loads((tmp_path / "facts.json").read_text())
@@ -151,6 +152,7 @@ def test_an_npz_file_has_the_unit_of_its_skeleton(tmp_path, monkeypatch):
     shown = lines_of(result)
     assert shown["unit"] == "millimetres (that of the skeleton)"
     assert shown["frames"] == "40, 3.20 s at 12.5 per second"
+    assert 0.7 < float(shown["leg length"].removesuffix(" m")) < 0.9
     assert "no warnings" in result.output
     assert (tmp_path / "swing_inspect.png").exists()
 
@@ -197,6 +199,23 @@ def test_unit_and_axis_of_a_bare_array_are_those_that_are_stated(tmp_path):
     assert found.distance == pytest.approx(np.linalg.norm(np.diff(metres[:, 0][:, [0, 2]], axis=0), axis=1).sum(), rel=1e-6)
     wrong = inspect_motion(tmp_path / "bare.npy", ReadOptions(skeleton=skeleton, fps=20.0))
     assert any("millimetres" in warning for warning in wrong.warnings)
+
+
+def test_every_option_reaches_the_reader(monkeypatch):
+    seen = []
+
+    def stop(path, options):
+        seen.append(options)
+        raise ValueError("far enough")
+
+    monkeypatch.setattr("motionpatches.training.inspection.inspect_motion", stop)
+    result = run(
+        "inspect", "a.amc", "--skeleton", "smpl22", "--fps", 25, "--unit", "inches", "--up-axis", "-z", "--person", "Ann",
+        "--body-model", "b.npz", "--asf", "c.asf",
+    )  # fmt: skip
+    assert "far enough" in result.output
+    stated = {"fps": 25.0, "unit": "inches", "up_axis": "-z", "person": "Ann", "body_model": Path("b.npz")}
+    assert seen == [ReadOptions(skeleton=get_skeleton("smpl22"), asf=Path("c.asf"), **stated)]
 
 
 def test_missing_joints_are_counted_and_nothing_is_drawn(tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """Mirroring changes sides in the motion and in the caption alike, and nothing else."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motionpatches import MotionPatchProcessor, get_skeleton, list_skeletons, make_motions, mirror_caption, mirror_joints
-from motionpatches.processing.canonical import canonicalize, facing_direction
+from motionpatches.processing.canonical import canonicalize, facing_direction, from_y_up, to_y_up
+from motionpatches.processing.skeletons import AXES
 
 
 @pytest.mark.parametrize(
@@ -62,6 +65,15 @@ def test_what_the_left_hand_did_the_right_hand_does(name):
     np.testing.assert_allclose(mirrored[:, right, 1], height[:, left], atol=1e-5)
     np.testing.assert_allclose(mirrored[:, left, 1], height[:, right], atol=1e-5)
     assert height[:, left].max() > height[:, right].max() + 0.2
+
+
+@pytest.mark.parametrize("axis", AXES)
+def test_the_mirror_stands_upright_whichever_axis_points_up(axis):
+    skeleton = dataclasses.replace(get_skeleton("smpl22"), up_axis=axis)
+    joints = swinging_motion()
+    height = to_y_up(mirror_joints(from_y_up(joints, skeleton), skeleton), skeleton)[..., 1]
+    expected = mirror_joints(joints, get_skeleton("smpl22"))[..., 1]
+    np.testing.assert_allclose(height, expected, atol=1e-9)
 
 
 def test_a_turn_to_the_left_becomes_a_turn_to_the_right():

@@ -109,6 +109,14 @@ def test_what_hardly_moves_is_not_blown_up():
         MotionPatchProcessor(min_std=0)
 
 
+def test_fitting_again_changes_what_comes_out():
+    processor = fitted()
+    before = processor(swinging_motion(), "smpl22", 20)["motion_values"]
+    processor.fit([2 * swinging_motion(seed=9)], "smpl22", 20)
+    after = processor(swinging_motion(), "smpl22", 20)["motion_values"]
+    assert np.abs(after - before).max() > 0.5
+
+
 def test_shared_statistics_first_and_a_skeleton_of_its_own_later():
     processor = MotionPatchProcessor(per_skeleton=False).fit([swinging_motion()], "smpl22", 20)
     assert set(processor.statistics) == {"shared"}
