@@ -32,7 +32,8 @@ def main(
     seed: int = 0,
 ) -> None:
     """Measure and write the ratios."""
-    motions = [motion["joints"] for motion in make_motions(num, SKELETON.name, seed)]
+    # Made at 42 frames per second and taken as 20: about as long as those of HumanML3D, 7.1 s on average (Guo et al. 2022).
+    motions = [motion["joints"] for motion in make_motions(num, SKELETON.name, seed, fps=42.0)]
     on, off = (MotionPatchProcessor(canonicalize=switch, max_frames=NUM_FRAMES) for switch in (True, False))
     for processor in (on, off):
         processor.fit(motions[:100], SKELETON.name, 20.0)

@@ -202,6 +202,25 @@ def _standing_axis(sample: np.ndarray, skeleton: Skeleton, cosines: np.ndarray, 
     return axis if slides and not rolls else None
 
 
+def are_plausible(frames: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """Which of many motions `check_frame` need not look at: those with the legs of a person, who somewhere stands up straight.
+
+    Args:
+        frames: A few frames of each motion, shape (B, F, J, 3), in the declared unit and axes.
+        skeleton: The skeleton of the joints.
+
+    Returns:
+        Shape (B,), true for motions in which `check_frame` finds nothing.
+    """
+    num, per_motion = frames.shape[:2]
+    bones, lengths = _bones(skeleton.complete(frames.reshape(-1, *frames.shape[2:])), skeleton)
+    legs = (
+        np.sort(lengths[:, 1:].sum(axis=1).reshape(num, per_motion), axis=1)[:, per_motion // 2] / 2 * UNITS[skeleton.unit]
+    )
+    stands = (_along(bones, skeleton.up_axis) > _ALONG * lengths).all(axis=1).reshape(num, per_motion).any(axis=1)
+    return stands & (legs >= ANY_LEG_METRES[0]) & (legs <= ANY_LEG_METRES[1])
+
+
 def check_frame(joints: np.ndarray, skeleton: Skeleton) -> FrameFindings:
     """Whether a motion can be in the unit and with the up axis that its skeleton declares; in doubt, it can.
 

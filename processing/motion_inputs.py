@@ -8,8 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .canonical import change_up_axis, first_person, on_host
-from .detection import check_frame
+from .detection import are_plausible, check_frame
 from .skeletons import AXES, UNITS, Skeleton, list_skeletons
+
+
+# Frames of a motion that a first look at its unit and up axis takes.
+_LOOKED_AT = 8
 
 
 class Input(NamedTuple):
@@ -177,12 +181,31 @@ def settle_skeleton(
     )
 
 
-def fit_declared_frame(joints: Any, skeleton: Skeleton, index: int) -> tuple[Any, list[str]]:
-    """Joints in the unit and with the up axis that their skeleton declares, and what had to be changed for that."""
-    found = check_frame(on_host(first_person(joints)), skeleton)
-    if found.metres_per_unit is not None:
-        joints = joints * (found.metres_per_unit / UNITS[skeleton.unit])
-    if found.up_axis is not None:
-        joints = change_up_axis(joints, found.up_axis, skeleton.up_axis)
-    changed = found.metres_per_unit is not None or found.up_axis is not None
-    return joints, [f"motion {index}: {', '.join(found.notes)}{' (converted)' if changed else ''}"] if found.notes else []
+def fit_declared_frames(motions: list[Any], indices: list[int], skeleton: Skeleton) -> list[str]:
+    """Put motions that clearly are not in the unit and along the up axis that their skeleton declares into them.
+
+    Args:
+        motions: Have `joints` and `_replace`; changed in place.
+        indices: Those to look at, all of this skeleton.
+        skeleton: Declares unit and up axis.
+
+    Returns:
+        A sentence for each motion in which something was found.
+    """
+    poses = [first_person(motions[index].joints) for index in indices]
+    moments = (np.arange(_LOOKED_AT) * (np.array([len(pose) for pose in poses])[:, None] - 1)) // (_LOOKED_AT - 1)
+    frames = np.stack([on_host(pose[frame.tolist()]) for pose, frame in zip(poses, moments, strict=True)])
+    notes = []
+    for place in np.flatnonzero(~are_plausible(frames, skeleton)):
+        motion = motions[indices[place]]
+        found = check_frame(on_host(poses[place]), skeleton)
+        joints = motion.joints
+        if found.metres_per_unit is not None:
+            joints = joints * (found.metres_per_unit / UNITS[skeleton.unit])
+        if found.up_axis is not None:
+            joints = change_up_axis(joints, found.up_axis, skeleton.up_axis)
+        changed = joints is not motion.joints
+        motions[indices[place]] = motion._replace(joints=joints)
+        if found.notes:
+            notes.append(f"motion {indices[place]}: {', '.join(found.notes)}{' (converted)' if changed else ''}")
+    return notes

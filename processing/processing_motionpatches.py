@@ -9,7 +9,7 @@ from transformers import BatchFeature, FeatureExtractionMixin, ProcessorMixin
 
 from .canonical import canonicalize as to_canonical_frame
 from .canonical import change_up_axis, like, on_host, relative_to_root
-from .motion_inputs import fit_declared_frame, one_per_motion, read_input, settle_fps, settle_skeleton
+from .motion_inputs import fit_declared_frames, one_per_motion, read_input, settle_fps, settle_skeleton
 from .motion_statistics import RunningMoments, check_statistics
 from .patches import INTERPOLATIONS, PatchMap, fill_all, interpolate, num_windows, patch_map, patch_matrix, window_mask
 from .resampling import RESAMPLINGS, resample
@@ -234,7 +234,7 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         skeletons = one_per_motion("skeleton", skeleton, len(motions))
         rates = one_per_motion("fps", fps, len(motions))
         resolved: list[ResolvedMotion] = []
-        findings: list[str] = []
+        unchecked: dict[Skeleton, list[int]] = {}
         unknown_rates = 0
         for index, (motion, own_skeleton, own_fps) in enumerate(zip(motions, skeletons, rates, strict=True)):
             given = read_input(motion, index)
@@ -247,9 +247,11 @@ class MotionPatchProcessor(FeatureExtractionMixin):
             if given.up_axis is not None and given.up_axis != found.up_axis:
                 joints = change_up_axis(joints, given.up_axis, found.up_axis)
             if given.unit is None and given.up_axis is None and self._step("detect"):
-                joints, finding = fit_declared_frame(joints, found, index)
-                findings += finding
+                unchecked.setdefault(found, []).append(index)
             resolved.append(ResolvedMotion(joints, found, self.fps if rate is None else rate))
+        findings = [
+            finding for found, indices in unchecked.items() for finding in fit_declared_frames(resolved, indices, found)
+        ]
         if findings:
             warnings.warn(
                 f"{len(findings)} of {len(motions)} motions do not fit what their skeleton declares: {'; '.join(findings[:3])}"

@@ -110,10 +110,7 @@ def find_pelvis(figure: Figure, found: Found) -> int | None:
         and (figure.names[joint].base not in ROOT_WORDS or carrier in (None, joint))
     ]
 
-    def key(joint: int) -> tuple[bool, bool]:
-        return figure.names[joint].base in ROOT_WORDS, not carries(joint, shoulders)
-
-    return min(named, key=key, default=None)
+    return min(named, key=lambda joint: not carries(joint, shoulders), default=None)
 
 
 # ---- gaps ---------------------------------------------------------------------------------------------------------------
