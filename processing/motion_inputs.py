@@ -101,7 +101,7 @@ def _as_floats(motion: Any, index: int) -> Any:
         motion = motion.numpy()
     try:
         joints = np.asarray(motion)
-        return joints if joints.dtype in (np.float32, np.float64) else joints.astype(np.float64)
+        return joints if joints.dtype.char in "fd" else joints.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise TypeError(
             f"motion {index} is a {type(motion).__name__}; expected an array (T, J, 3), a file path, a Motion, or a dict with "

@@ -183,7 +183,8 @@ def fill_all(jobs: Sequence[tuple[Any, Any, PatchMap]]) -> None:
         _fill_each(jobs)
         return
     with ThreadPoolExecutor(num_threads) as pool:
-        list(pool.map(_fill_each, [jobs[first::num_threads] for first in range(num_threads)]))
+        share = -(-len(jobs) // num_threads)  # neighbours in memory to one thread
+        list(pool.map(_fill_each, [jobs[start : start + share] for start in range(0, len(jobs), share)]))
 
 
 def num_windows(num_frames: Any, patch_size: int) -> Any:

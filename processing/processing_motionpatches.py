@@ -17,6 +17,7 @@ from .skeletons import PARTS, UNITS, Skeleton, get_skeleton, list_skeletons
 
 
 _CANONICAL_STEPS = ("detect", "unit", "up_axis", "floor", "center", "heading")
+_SWITCHED = {switch: dict.fromkeys(_CANONICAL_STEPS[1:], switch) for switch in (True, False)}  # `detect` comes before
 _CHOICES = {
     "interpolation": INTERPOLATIONS,
     "normalization": ("joints", "points", None),
@@ -276,7 +277,8 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         joints = motion.joints
         if motion.fps != self.fps:
             joints = resample(joints, motion.fps, self.fps, self.resampling)
-        steps = {step: self._step(step) for step in _CANONICAL_STEPS if step != "detect"}
+        switch = self.canonicalize
+        steps = _SWITCHED[switch] if isinstance(switch, bool) else {step: self._step(step) for step in _SWITCHED[True]}
         joints = to_canonical_frame(joints, motion.skeleton, body_scale=self.body_scale, **steps)
         if self.root == "relative":
             joints = relative_to_root(joints, motion.skeleton)
@@ -320,10 +322,13 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         shape = (len(prepared), *persons, 3, windows * self.patch_size, len(PARTS) * self.patch_size)
         is_tensor = not isinstance(prepared[0].joints, np.ndarray)
         values: Any = prepared[0].joints.new_zeros(shape).float() if is_tensor else np.zeros(shape, dtype=np.float32)
-        jobs = []
+        jobs, maps = [], {}
         for row, motion, length, whole in zip(values, prepared, kept, lengths, strict=True):
             start = self._start(whole, truncation, generator) if whole > length else 0
-            to_values = self._map_for(motion.skeleton, motion.joints)
+            kind = (motion.skeleton, motion.joints.dtype)
+            if kind not in maps:
+                maps[kind] = self._map_for(motion.skeleton, motion.joints)
+            to_values = maps[kind]
             people = zip(row, motion.joints, strict=True) if persons else ((row, motion.joints),)
             jobs += [(place[:, :length], joints[start : start + length], to_values) for place, joints in people]
         fill_all(jobs)

@@ -336,7 +336,8 @@ def get_skeleton(skeleton: str | Skeleton) -> Skeleton:
         return skeleton
     if not isinstance(skeleton, str):
         raise TypeError(f"skeleton must be a name or a Skeleton, got {type(skeleton).__name__}: {skeleton!r}")
-    skeleton = _ALIASES.get(_letters(skeleton), skeleton)
+    if skeleton not in _SKELETONS:
+        skeleton = _ALIASES.get(_letters(skeleton), skeleton)
     if skeleton not in _SKELETONS:
         raise ValueError(
             f"unknown skeleton {skeleton!r}; known: {', '.join(list_skeletons())}. Pass a Skeleton object for one of your own "

@@ -37,6 +37,8 @@ PLAIN = {
     "LUArm": "left_uarm",
     "RFArm": "right_farm",
     "lhipjoint": "left_hipjoint",
+    "LHipJoint": "left_hipjoint",
+    "left_hand_joint": "left_hand",
     "rfemur": "right_femur",
     "LFEP": "left_fep",
     "HipLeft": "left_hip",

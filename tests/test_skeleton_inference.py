@@ -437,6 +437,13 @@ def test_the_spine_is_labelled_by_its_order_whatever_its_names(spine, expected):
     assert {name: points[names.index(name)] for name in spine} == {name: expected.get(name) for name in spine}
 
 
+def test_the_chest_is_the_highest_joint_that_both_arms_hang_from():
+    found = labelled(*tree(SIDED_RIG.replace("Spine Neck", "Spine Spine1 Spine2 Neck").replace("Spine Left", "Spine Spine1 Left")
+                           .replace("Spine Right", "Spine Spine1 Right")))  # fmt: skip
+    assert (found["spine_low"], found["chest"]) == ("Spine", "Spine1")
+    assert "Spine2" not in found.values()
+
+
 def test_joints_of_the_torso_at_the_place_of_their_parent_are_passed_over():
     """As in CMU's BVH files: LowerBack lies in the hips, and Neck where the chest is."""
     text = SIDED_RIG.replace("Hips Spine", "Hips LowerBack Spine Spine1").replace("Neck Head", "Neck Neck1 Head")
@@ -607,6 +614,20 @@ def test_twist_joints_and_fingers_without_names_do_not_hide_a_limb():
         if point in REQUIRED:
             assert points[joint] == point
     assert points[-4:] == (None,) * 4
+
+
+def test_limbs_in_pieces_of_one_length_are_refused_without_names():
+    """A thigh and a shin of two bones each: any of the joints between could be the knee."""
+    skeleton = get_skeleton("smpl22")
+    parents, pose = list(skeleton.parents), list(skeleton.rest_pose)
+    for point in ("left_knee", "left_ankle", "right_knee", "right_ankle"):
+        joint = skeleton.landmarks[point]
+        pose.append((pose[joint] + pose[parents[joint]]) / 2)
+        parents.append(parents[joint])
+        parents[joint] = len(parents) - 1
+    names = [f"j{index}" for index in range(len(parents))]
+    with pytest.raises(ValueError, match="no trunk that stands on a pair of legs"):
+        infer_points(names, parents, np.array(pose))
 
 
 def test_a_name_here_and_there_must_agree_with_the_tree():
