@@ -251,7 +251,7 @@ def _sure_note(names: Sequence[str], points: Sequence[str | None], confidence: f
     node_of = {point: node for node, point in enumerate(points) if point is not None}
     taken = [f"{names[node_of[point]] or 'an end site'} as {point}" for point in REQUIRED_POINTS if point in node_of]
     return (
-        f"recognised the joints with confidence {confidence:.1g}: {', '.join(taken)}; if that is wrong, pass skeleton=... with a "
+        f"recognised the joints with confidence {confidence:.2f}: {', '.join(taken)}; if that is wrong, pass skeleton=... with a "
         "Skeleton whose joint names are those of the file"
     )
 

@@ -185,7 +185,7 @@ def test_doubt_about_the_joints_is_told_with_what_was_taken(monkeypatch):
     with_points(monkeypatch, BODY21.points, confidence=0.8)
     _, notes = understand(recording(names=[f"b{i}" for i in range(21)]), NO_OPTIONS)
     assert len(notes) == 1
-    assert "recognised the joints with confidence 0.8: b0 as pelvis, b13 as left_hip, b14 as left_knee" in notes[0]
+    assert "recognised the joints with confidence 0.80: b0 as pelvis, b13 as left_hip, b14 as left_knee" in notes[0]
 
 
 def test_many_joints_left_out_are_counted_once_each(monkeypatch):
