@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from .motion import Motion
 from .readers_arrays import write_npz, write_safetensors
@@ -84,14 +85,32 @@ def read_motion(
 
 def read_noting(path: Path, options: ReadOptions) -> tuple[Motion, list[str]]:
     """`read_motion`, with what it would warn of as a list."""
+    reading = read_whole(path, options)
+    return reading.motion, reading.notes
+
+
+class Reading(NamedTuple):
+    """A motion file, read: the motion, what the user should know of it, the name of the format, and, of a format with joint names
+    of its own, what the file itself states.
+    """
+
+    motion: Motion
+    notes: list[str]
+    format_name: str
+    recording: Recording | None
+
+
+def read_whole(path: Path, options: ReadOptions) -> Reading:
+    """`read_motion`, with all that was found out on the way."""
     _check(options)
-    found = _detect(path).read(path, options)
-    if isinstance(found, Recording):
-        try:
-            return understand(found, options)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
-    return found
+    known = _detect(path)
+    found = known.read(path, options)
+    if not isinstance(found, Recording):
+        return Reading(*found, known.name, None)
+    try:
+        return Reading(*understand(found, options), known.name, found)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _check(options: ReadOptions) -> None:

@@ -130,6 +130,8 @@ def _choose_skeleton(recording: Recording, wanted: Skeleton | None) -> tuple[Ske
         found = infer_points(names, parents, _pose(recording))
         points, confidence = found.points, found.confidence
     skeleton, nodes = _match(wanted, recording, points)
+    if wanted is None and skeleton.name not in list_skeletons():
+        skeleton = replace(skeleton, confidence=confidence)
     return skeleton, nodes, _sure_note(names, points, confidence)
 
 

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..processing import readers
 from ..processing.canonical import leg_length, to_metres, to_y_up
 from ..processing.detection import SIDES_WARNING, check_frame, check_sides
 from ..processing.motion import Motion
+from ..processing.readers import read_whole
 from ..processing.recording import ReadOptions, Recording
 from ..processing.skeletons import Skeleton, get_skeleton, list_skeletons
-from ..processing.understanding import understand
 
 
 if TYPE_CHECKING:
@@ -132,7 +131,7 @@ def inspect_motion(path: Path, options: ReadOptions | None = None) -> Inspection
         FileNotFoundError, IsADirectoryError, ValueError: As `read_motion`.
     """
     options = options or ReadOptions()
-    motion, notes, recording, format_name = _read(path, options)
+    motion, notes, format_name, recording = read_whole(path, options)
     skeleton, joints = motion.skeleton, motion.joints
     warnings = [*notes, *_missing_note(joints)]
     known: dict[str, Any] = {}
@@ -165,19 +164,6 @@ def inspect_motion(path: Path, options: ReadOptions | None = None) -> Inspection
     }
     empty: dict[str, Any] = {item.name: None for item in fields(Inspection)}
     return Inspection(**empty | {"candidates": [], "parts": {}, "virtual_joints": []} | known | facts)
-
-
-def _read(path: Path, options: ReadOptions) -> tuple[Motion, list[str], Recording | None, str]:
-    """`readers.read_noting`, with the recording, which knows what the file itself states, and the name of the format."""
-    readers._check(options)
-    known = readers._detect(path)
-    found = known.read(path, options)
-    if not isinstance(found, Recording):
-        return *found, None, known.name
-    try:
-        return *understand(found, options), found, known.name
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
 
 
 def _missing_note(joints: np.ndarray) -> list[str]:
