@@ -176,10 +176,6 @@ class _Layout:
     scale: float  # of integers; floats have one below 0
     rate: float | None
 
-    @property
-    def item_bytes(self) -> int:
-        return 4 if self.scale < 0 else 2
-
 
 def _read_layout(stream: BinaryIO, size: int) -> _Layout:
     head = stream.read(_BLOCK)

@@ -33,6 +33,15 @@ def data_dir() -> Path:
     return Path(folder)
 
 
+def both_sides(limbs, hubs):
+    """Limb joints (name, parent, body point) without their side → `LeftArm`, …, `RightArm`, …; joints in `hubs` have no side."""
+    return [
+        (f"{side}{name}", parent if parent in hubs else f"{side}{parent}", f"{side.lower()}_{point}")
+        for side in ("Left", "Right")
+        for name, parent, point in limbs
+    ]
+
+
 def swinging_motion(skeleton="smpl22", num_frames=40, seed=0):
     """A rest pose that drifts and swings smoothly: shape (num_frames, J, 3), in the skeleton's unit and axes."""
     rng = np.random.default_rng(seed)

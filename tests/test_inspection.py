@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import swinging_motion
+from conftest import both_sides, swinging_motion
 from scipy.spatial.transform import Rotation
 from typer.testing import CliRunner
 
@@ -26,10 +26,8 @@ JOINTS = [
     ("Spine1", "Spine", "chest"),
     ("Neck", "Spine1", "neck"),
     ("Head", "Neck", "head"),
-    *(
-        (f"{side}{name}", parent if parent in ("Hips", "Spine1") else f"{side}{parent}", f"{side.lower()}_{point}")
-        for side in ("Left", "Right")
-        for name, parent, point in (
+    *both_sides(
+        (
             ("Shoulder", "Spine1", "collar"),
             ("Arm", "Shoulder", "shoulder"),
             ("ForeArm", "Arm", "elbow"),
@@ -38,7 +36,8 @@ JOINTS = [
             ("Leg", "UpLeg", "knee"),
             ("Foot", "Leg", "ankle"),
             ("ToeBase", "Foot", "toe"),
-        )
+        ),
+        hubs=("Hips", "Spine1"),
     ),
 ]
 

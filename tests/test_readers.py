@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import both_sides
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
@@ -29,10 +30,8 @@ MIXAMO = [
     ("Spine2", "Spine1", "chest"),
     ("Neck", "Spine2", "neck"),
     ("Head", "Neck", "head"),
-    *(
-        (f"{side}{name}", parent if parent in ("Hips", "Spine2") else f"{side}{parent}", f"{side.lower()}_{point}")
-        for side in ("Left", "Right")
-        for name, parent, point in (
+    *both_sides(
+        (
             ("Shoulder", "Spine2", "collar"),
             ("Arm", "Shoulder", "shoulder"),
             ("ForeArm", "Arm", "elbow"),
@@ -41,7 +40,8 @@ MIXAMO = [
             ("Leg", "UpLeg", "knee"),
             ("Foot", "Leg", "ankle"),
             ("ToeBase", "Foot", "toe"),
-        )
+        ),
+        hubs=("Hips", "Spine2"),
     ),
 ]
 

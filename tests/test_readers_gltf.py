@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pygltflib
 import pytest
+from conftest import both_sides
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.interpolate import CubicHermiteSpline
@@ -26,17 +27,16 @@ BODY = [
     ("Spine", "Hips", "spine_mid"),
     ("Neck", "Spine", "neck"),
     ("Head", "Neck", "head"),
-    *(
-        (f"{side}{name}", parent if parent in ("Hips", "Spine") else f"{side}{parent}", f"{side.lower()}_{point}")
-        for side in ("Left", "Right")
-        for name, parent, point in (
+    *both_sides(
+        (
             ("Arm", "Spine", "shoulder"),
             ("ForeArm", "Arm", "elbow"),
             ("Hand", "ForeArm", "wrist"),
             ("UpLeg", "Hips", "hip"),
             ("Leg", "UpLeg", "knee"),
             ("Foot", "Leg", "ankle"),
-        )
+        ),
+        hubs=("Hips", "Spine"),
     ),
 ]
 TURN = Rotation.from_euler("x", -90, degrees=True)  # z up → y up
