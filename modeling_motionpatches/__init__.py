@@ -6,10 +6,26 @@ Importing this package registers its models, processors and pipelines with the A
 import importlib
 from typing import Any
 
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoProcessor
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModel,
+    AutoModelForTextEncoding,
+    AutoModelForVideoClassification,
+    AutoProcessor,
+)
 
+from .auto_motionpatches import AutoModelForMotionClassification
 from .configuration_motionpatches import MotionPatchesConfig, motion_vit_config
-from .modeling_motionpatches import MotionPatchesModel, MotionPatchesOutput
+from .modeling_motionpatches import (
+    MotionPatchesForMotionClassification,
+    MotionPatchesModel,
+    MotionPatchesMotionModelOutput,
+    MotionPatchesMotionModelWithProjection,
+    MotionPatchesOutput,
+    MotionPatchesTextModelOutput,
+    MotionPatchesTextModelWithProjection,
+)
 from .processing.processing_motionpatches import MotionPatchProcessor, MotionTextProcessor
 from .processing.skeletons import Skeleton, get_skeleton, list_skeletons
 
@@ -36,9 +52,15 @@ _LAZY = {
 }
 
 __all__ = [
+    "AutoModelForMotionClassification",
     "MotionPatchesConfig",
     "MotionPatchesModel",
     "MotionPatchesOutput",
+    "MotionPatchesMotionModelWithProjection",
+    "MotionPatchesMotionModelOutput",
+    "MotionPatchesTextModelWithProjection",
+    "MotionPatchesTextModelOutput",
+    "MotionPatchesForMotionClassification",
     "MotionPatchProcessor",
     "MotionTextProcessor",
     "Skeleton",
@@ -65,7 +87,17 @@ def _register() -> None:
     from .pipeline_zero_shot_motion_classification import register_pipeline
 
     AutoConfig.register(MotionPatchesConfig.model_type, MotionPatchesConfig, exist_ok=True)
-    AutoModel.register(MotionPatchesConfig, MotionPatchesModel, exist_ok=True)
+    # Of several classes AutoModel takes the one that a checkpoint names as its architecture, by default the first.
+    classes = (
+        MotionPatchesModel,
+        MotionPatchesMotionModelWithProjection,
+        MotionPatchesTextModelWithProjection,
+        MotionPatchesForMotionClassification,
+    )
+    AutoModel.register(MotionPatchesConfig, classes, exist_ok=True)
+    AutoModelForTextEncoding.register(MotionPatchesConfig, MotionPatchesTextModelWithProjection, exist_ok=True)
+    for auto_class in (AutoModelForMotionClassification, AutoModelForVideoClassification):
+        auto_class.register(MotionPatchesConfig, MotionPatchesForMotionClassification, exist_ok=True)
     AutoFeatureExtractor.register(MotionPatchesConfig, MotionPatchProcessor, exist_ok=True)
     AutoProcessor.register(MotionPatchesConfig, MotionTextProcessor, exist_ok=True)
     register_pipeline()

@@ -7,14 +7,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import AutoModel, PreTrainedConfig, PreTrainedModel, ViTModel
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
-from transformers.modeling_outputs import BaseModelOutputWithPooling
-from transformers.models.vit.modeling_vit import ViTEmbeddings
+from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
-from .configuration_motionpatches import NUM_PARTS, MotionPatchesConfig
+from .configuration_motionpatches import MotionPatchesConfig
+from .loss_motionpatches import equal_texts, make_contrastive_loss
+from .motion_towers import MotionViTModel, encode_by_length, tower_width
 
 
 @dataclass
@@ -50,58 +51,46 @@ class MotionPatchesOutput(ModelOutput):
         return tuple(v.to_tuple() if isinstance(v, ModelOutput) else v for v in self.values())
 
 
-def contrastive_loss(logits_per_motion: torch.Tensor, loss: str = "softmax_sum") -> torch.Tensor:
-    """Symmetric cross-entropy over a batch of pairs (paper equations 2 to 4).
+@dataclass
+class MotionPatchesMotionModelOutput(ModelOutput):
+    """Output of [`MotionPatchesMotionModelWithProjection`].
 
     Args:
-        logits_per_motion: Shape (B, B); row i and column i belong together.
-        loss: `"softmax_sum"` adds motion→text and text→motion (equation 4); `"softmax_mean"` averages them.
-
-    Returns:
-        A scalar.
-
-    Raises:
-        ValueError: If the logits are not square.
+        motion_embeds (`torch.Tensor` of shape `(batch_size, projection_dim)`):
+            Motion embeddings, not scaled to unit length.
+        last_hidden_state (`torch.Tensor` of shape `(batch_size, 1 + windows · 5, hidden_size)`):
+            Tokens of the motion tower; of P persons the first size is `batch_size · P`.
+        hidden_states (`tuple[torch.Tensor]`, *optional*, returned when `output_hidden_states=True`):
+            Tokens after the embeddings and after each layer.
+        attentions (`tuple[torch.Tensor]`, *optional*, returned when `output_attentions=True`):
+            Attention weights of each layer, `(batch_size, heads, tokens, tokens)`.
     """
-    num_motions, num_texts = logits_per_motion.shape
-    if num_motions != num_texts:
-        raise ValueError(
-            f"the contrastive loss needs one text for each motion, got {num_motions} motions and {num_texts} texts"
-        )
-    target = torch.arange(num_motions, device=logits_per_motion.device)
-    total = F.cross_entropy(logits_per_motion, target) + F.cross_entropy(logits_per_motion.t(), target)
-    return total / 2 if loss == "softmax_mean" else total
+
+    motion_embeds: torch.Tensor | None = None
+    last_hidden_state: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
 
 
-class MotionViTEmbeddings(ViTEmbeddings):
-    """ViT embeddings over a grid of windows × parts, for any number of windows."""
+@dataclass
+class MotionPatchesTextModelOutput(ModelOutput):
+    """Output of [`MotionPatchesTextModelWithProjection`].
 
-    def interpolate_pos_encoding(self, embeddings: torch.Tensor, height: int, width: int) -> torch.Tensor:
-        """Position embeddings for `height` frames: the first rows of the table for a shorter motion, so that padding in a
-        batch changes nothing; a bicubic interpolation in time for a longer one. Shape (1, 1 + windows · 5, d)."""
-        windows = height // self.patch_size
-        table_windows = self.image_size[0] // self.patch_size
-        if windows <= table_windows:
-            return self.position_embeddings[:, : 1 + windows * NUM_PARTS]
-        class_position, table = self.position_embeddings[:, :1], self.position_embeddings[:, 1:]
-        grid = table.reshape(1, table_windows, NUM_PARTS, -1).permute(0, 3, 1, 2)
-        grid = F.interpolate(grid, size=(windows, NUM_PARTS), mode="bicubic", antialias=True)
-        return torch.cat([class_position, grid.permute(0, 2, 3, 1).flatten(1, 2)], dim=1)
+    Args:
+        text_embeds (`torch.Tensor` of shape `(batch_size, projection_dim)`):
+            Text embeddings, not scaled to unit length.
+        last_hidden_state (`torch.Tensor` of shape `(batch_size, tokens, hidden_size)`):
+            Tokens of the text tower.
+        hidden_states (`tuple[torch.Tensor]`, *optional*, returned when `output_hidden_states=True`):
+            Tokens after the embeddings and after each layer.
+        attentions (`tuple[torch.Tensor]`, *optional*, returned when `output_attentions=True`):
+            Attention weights of each layer, `(batch_size, heads, tokens, tokens)`.
+    """
 
-
-class MotionViTModel(ViTModel):
-    """`transformers.ViTModel` without a pooler, over motion patches of any length; same weights, same names."""
-
-    def __init__(self, config: Any) -> None:
-        super().__init__(config, add_pooling_layer=False)
-        frames, points = config.image_size
-        if points != NUM_PARTS * config.patch_size or frames % config.patch_size:
-            raise ValueError(
-                f"motion_config has image_size={list(config.image_size)} and patch_size={config.patch_size}; expected [frames, "
-                f"{NUM_PARTS} · patch_size] with whole windows: see motion_vit_config"
-            )
-        self.embeddings = MotionViTEmbeddings(config)
-        self.post_init()
+    text_embeds: torch.Tensor | None = None
+    last_hidden_state: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
 
 
 class MotionPatchesProjection(nn.Module):
@@ -138,44 +127,135 @@ class MotionPatchesPreTrainedModel(PreTrainedModel):
         super()._init_weights(module)
         if isinstance(module, MotionPatchesModel):
             init.constant_(module.logit_scale, self.config.logit_scale_init_value)
+            if module.logit_bias is not None:
+                init.constant_(module.logit_bias, self.config.logit_bias_init_value)
 
 
-class MotionPatchesModel(MotionPatchesPreTrainedModel):
+class MotionTowerMixin:
+    """The motion side of a model: `motion_model`, the tower, and `motion_norm`, which follows its pooling."""
+
+    config: MotionPatchesConfig
+
+    def _add_motion_tower(self) -> int:
+        """Make the tower; returns the size of the features of a motion, all its persons together."""
+        config = self.config
+        motion_config: PreTrainedConfig = config.motion_config
+        is_vit = motion_config.model_type == "vit"
+        self.motion_model = MotionViTModel._from_config(motion_config) if is_vit else AutoModel.from_config(motion_config)
+        width = tower_width(self.motion_model, config.motion_pooling)
+        self.motion_norm: nn.Module = nn.Identity()
+        if config.motion_pooling == "mean":  # the norm follows the pooling, as in timm's average-pooled ViTs
+            self.motion_norm = nn.LayerNorm(width, eps=getattr(motion_config, "layer_norm_eps", 1e-6))
+            if is_vit:
+                self.motion_model.layernorm = nn.Identity()
+        return width * config.num_persons
+
+    def _encode_motions(
+        self, motion_values: torch.Tensor, motion_attention_mask: torch.Tensor | None, **kwargs: Any
+    ) -> BaseModelOutputWithPooling:
+        """Output of the tower; `pooler_output` (B, P · d) holds the normed features of all persons of a motion."""
+        self._check_motion_values(motion_values, motion_attention_mask)
+        values = motion_values.reshape(-1, *motion_values.shape[-3:])
+        mask = motion_attention_mask
+        mask = None if mask is None else mask.reshape(-1, mask.shape[-1])
+        grid, pooling = self.config.motion_grid, self.config.motion_pooling
+        if isinstance(self.motion_model, MotionViTModel):
+            if mask is not None:  # of tokens; the class token attends
+                mask = F.pad(mask.repeat_interleave(grid.parts, dim=-1), (1, 0), value=1)
+            outputs = self.motion_model(
+                values, attention_mask=mask, interpolate_pos_encoding=True, return_dict=True, **kwargs
+            )
+            tokens = outputs.last_hidden_state
+            pooled = tokens[:, 0]
+            if pooling == "mean":
+                pooled = _masked_mean(tokens[:, 1:], None if mask is None else mask[:, 1:])
+        else:
+            outputs = encode_by_length(self.motion_model, values, mask, grid, pooling, **kwargs)
+            pooled = outputs.pooler_output
+        outputs.pooler_output = self.motion_norm(pooled).reshape(-1, self.config.num_persons * pooled.shape[-1])
+        return outputs
+
+    def _check_motion_values(self, motion_values: torch.Tensor, mask: torch.Tensor | None) -> None:
+        grid, persons = self.config.motion_grid, self.config.num_persons
+        shape = tuple(motion_values.shape)
+        fits = len(shape) == (4 if persons == 1 else 5) and shape[-3] == 3 and shape[-1] == grid.columns
+        if not fits or shape[-2] == 0 or shape[-2] % grid.frames or (persons > 1 and shape[1] != persons):
+            points = f"5·N) with N={grid.frames}" if grid.parts > 1 else f"J) with J={grid.columns} joints, N={grid.frames}"
+            raise ValueError(
+                f"motion_values has shape {shape}; expected ({'B' if persons == 1 else f'B, {persons}'}, 3, F, {points} and F "
+                "a multiple of N. A processor with the model's patch_size makes them"
+            )
+        wanted = (*shape[:-3], shape[-2] // grid.frames)
+        if mask is not None and tuple(mask.shape) != wanted:
+            raise ValueError(f"motion_attention_mask has shape {tuple(mask.shape)}; expected {wanted}, one value a window")
+
+
+class TextTowerMixin:
+    """The text side of a model: `text_model`, the tower."""
+
+    config: MotionPatchesConfig
+
+    def _add_text_tower(self) -> int:
+        """Make the tower; returns the size of its features."""
+        text_config: PreTrainedConfig = self.config.text_config
+        if self.config.text_pooling == "eos" and text_config.eos_token_id is None:
+            raise ValueError(
+                f"text_pooling='eos' needs an end token, but text_config ({text_config.model_type}) has no eos_token_id; use "
+                "'cls' or 'mean'"
+            )
+        self.text_model = AutoModel.from_config(text_config)
+        if getattr(self.text_model, "pooler", None) is not None:
+            self.text_model.pooler = None  # BERT's own; unused weights would break distributed training
+        return text_config.hidden_size
+
+    def _encode_texts(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, **kwargs: Any
+    ) -> BaseModelOutputWithPooling:
+        """Output of the tower; `pooler_output` (B, d) is what the configuration's pooling takes."""
+        outputs = self.text_model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **kwargs)
+        tokens = outputs.last_hidden_state
+        if self.config.text_pooling == "cls":
+            pooled = tokens[:, 0]
+        elif self.config.text_pooling == "mean":
+            pooled = _masked_mean(tokens, attention_mask)
+        elif self.text_model.config.model_type == "clip_text_model":
+            pooled = outputs.pooler_output  # the end token; CLIP knows of checkpoints whose configuration misnames it
+        else:
+            end = (input_ids == self.text_model.config.eos_token_id).int().argmax(dim=-1)
+            pooled = tokens[torch.arange(len(tokens), device=tokens.device), end]
+        return BaseModelOutputWithPooling(
+            last_hidden_state=tokens,
+            pooler_output=pooled,
+            hidden_states=outputs.get("hidden_states"),
+            attentions=outputs.get("attentions"),
+        )
+
+
+class MotionPatchesModel(MotionTowerMixin, TextTowerMixin, MotionPatchesPreTrainedModel):
     """The dual encoder: motion patches → ViT, text → language encoder, each with a projection head (paper section 3).
 
     Args:
         config: A [`MotionPatchesConfig`].
 
     Raises:
-        ValueError: If the motion tower is no ViT over five parts.
+        ValueError: If the motion tower is a ViT over other images than motions, or the text tower has no token to pool.
     """
 
     def __init__(self, config: MotionPatchesConfig) -> None:
         super().__init__(config)
-        motion_config: PreTrainedConfig = config.motion_config
-        text_config: PreTrainedConfig = config.text_config
-        if motion_config.model_type != "vit":
-            raise ValueError(f"motion_config has model_type {motion_config.model_type!r}; the motion tower is a 'vit'")
-        self.motion_model = MotionViTModel._from_config(motion_config)
-        self.motion_norm: nn.Module = nn.Identity()
-        if config.motion_pooling == "mean":  # the norm follows the pooling, as in timm's average-pooled ViTs
-            self.motion_model.layernorm = nn.Identity()
-            self.motion_norm = nn.LayerNorm(motion_config.hidden_size, eps=motion_config.layer_norm_eps)
-        self.text_model = AutoModel.from_config(text_config)
-        if getattr(self.text_model, "pooler", None) is not None:
-            self.text_model.pooler = None  # BERT's own; unused weights would break distributed training
-
-        self.motion_projection = MotionPatchesProjection(
-            motion_config.hidden_size * config.num_persons, config.projection_dim, config.projection_dropout
-        )
-        self.text_projection = MotionPatchesProjection(
-            text_config.hidden_size, config.projection_dim, config.projection_dropout
-        )
+        motion_width, text_width = self._add_motion_tower(), self._add_text_tower()
+        dim, dropout = config.projection_dim, config.projection_dropout
+        self.motion_projection = MotionPatchesProjection(motion_width, dim, dropout)
+        self.text_projection = MotionPatchesProjection(text_width, dim, dropout)
         logit_scale = torch.tensor(float(config.logit_scale_init_value))
         if config.learn_logit_scale:
             self.logit_scale = nn.Parameter(logit_scale)
         else:  # a buffer, since loading a checkpoint would set requires_grad on a frozen parameter
             self.register_buffer("logit_scale", logit_scale)
+        self.logit_bias = (
+            nn.Parameter(torch.tensor(float(config.logit_bias_init_value))) if config.loss == "sigmoid" else None
+        )
+        self.contrastive_loss = make_contrastive_loss(config.loss)
         self.post_init()
 
     @can_return_tuple
@@ -188,45 +268,16 @@ class MotionPatchesModel(MotionPatchesPreTrainedModel):
         """Output of the motion tower; `pooler_output` (B, projection_dim) is the embedding before scaling to unit length.
 
         Args:
-            motion_values: Shape (B, 3, F, 5·N), or (B, P, 3, F, 5·N) for P persons. F is a multiple of N.
+            motion_values: Shape (B, 3, F, 5·N), or (B, P, 3, F, 5·N) for P persons. F is a multiple of N. Of a tower over raw
+                joints (B, 3, F, J).
             motion_attention_mask: Shape (B, F/N) or (B, P, F/N), 1 for windows that hold a real frame. `None`: all do.
 
         Raises:
             ValueError: If the shapes do not fit the configuration.
         """
-        persons = self.config.num_persons
-        self._check_motion_values(motion_values, motion_attention_mask)
-        motion_values = motion_values.reshape(-1, *motion_values.shape[-3:])
-        token_mask = None
-        if motion_attention_mask is not None:
-            windows = motion_attention_mask.reshape(-1, motion_attention_mask.shape[-1])
-            token_mask = F.pad(windows.repeat_interleave(NUM_PARTS, dim=-1), (1, 0), value=1)  # the class token attends
-        outputs = self.motion_model(
-            motion_values, attention_mask=token_mask, interpolate_pos_encoding=True, return_dict=True, **kwargs
-        )
-        pooled = self.motion_norm(self._pool_motion(outputs.last_hidden_state, token_mask))
-        pooled = pooled.reshape(-1, persons * pooled.shape[-1])
-        outputs.pooler_output = self.motion_projection(pooled)
+        outputs = self._encode_motions(motion_values, motion_attention_mask, **kwargs)
+        outputs.pooler_output = self.motion_projection(outputs.pooler_output)
         return outputs
-
-    def _check_motion_values(self, motion_values: torch.Tensor, mask: torch.Tensor | None) -> None:
-        patch_size, persons = self.config.patch_size, self.config.num_persons
-        expected = "(B, 3, F, 5·N)" if persons == 1 else f"(B, {persons}, 3, F, 5·N)"
-        shape = tuple(motion_values.shape)
-        fits = len(shape) == (4 if persons == 1 else 5) and shape[-3] == 3 and shape[-1] == NUM_PARTS * patch_size
-        if not fits or shape[-2] == 0 or shape[-2] % patch_size or (persons > 1 and shape[1] != persons):
-            raise ValueError(
-                f"motion_values has shape {shape}; expected {expected} with N={patch_size} and F a multiple of N. "
-                "A processor with the model's patch_size makes them"
-            )
-        wanted = (*shape[:-3], shape[-2] // patch_size)
-        if mask is not None and tuple(mask.shape) != wanted:
-            raise ValueError(f"motion_attention_mask has shape {tuple(mask.shape)}; expected {wanted}, one value a window")
-
-    def _pool_motion(self, tokens: torch.Tensor, token_mask: torch.Tensor | None) -> torch.Tensor:
-        if self.config.motion_pooling == "cls":
-            return tokens[:, 0]
-        return _masked_mean(tokens[:, 1:], None if token_mask is None else token_mask[:, 1:])
 
     @can_return_tuple
     def get_text_features(
@@ -241,22 +292,9 @@ class MotionPatchesModel(MotionPatchesPreTrainedModel):
             input_ids: Shape (B, L).
             attention_mask: Shape (B, L), 1 for tokens that count. `None`: all do.
         """
-        outputs = self.text_model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **kwargs)
-        tokens = outputs.last_hidden_state
-        if self.config.text_pooling == "cls":
-            pooled = tokens[:, 0]
-        elif self.config.text_pooling == "mean":
-            pooled = _masked_mean(tokens, attention_mask)
-        else:
-            text_config: PreTrainedConfig = self.config.text_config
-            end = (input_ids == text_config.eos_token_id).int().argmax(dim=-1)
-            pooled = tokens[torch.arange(len(tokens), device=tokens.device), end]
-        return BaseModelOutputWithPooling(
-            last_hidden_state=tokens,
-            pooler_output=self.text_projection(pooled),
-            hidden_states=outputs.get("hidden_states"),
-            attentions=outputs.get("attentions"),
-        )
+        outputs = self._encode_texts(input_ids, attention_mask, **kwargs)
+        outputs.pooler_output = self.text_projection(outputs.pooler_output)
+        return outputs
 
     @can_return_tuple
     def forward(
@@ -296,8 +334,14 @@ class MotionPatchesModel(MotionPatchesPreTrainedModel):
         motion_embeds = F.normalize(motion_outputs.pooler_output, dim=-1)
         text_embeds = F.normalize(text_outputs.pooler_output, dim=-1)
         logits_per_motion = self.logit_scale.exp() * motion_embeds @ text_embeds.t()
+        if self.logit_bias is not None:
+            logits_per_motion = logits_per_motion + self.logit_bias
+        loss = None
+        if return_loss:
+            positives = equal_texts(input_ids, attention_mask) if self.config.loss == "duplicate_aware" else None
+            loss = self.contrastive_loss(logits_per_motion, positives)
         return MotionPatchesOutput(
-            loss=contrastive_loss(logits_per_motion, self.config.loss) if return_loss else None,
+            loss=loss,
             logits_per_motion=logits_per_motion,
             logits_per_text=logits_per_motion.t(),
             motion_embeds=motion_embeds,
@@ -311,12 +355,12 @@ class MotionPatchesModel(MotionPatchesPreTrainedModel):
         """A model whose two towers come pretrained; its projection heads are new and need training.
 
         Args:
-            motion_name: A timm name (`"vit_base_patch16_224.augreg_in21k"`), or the folder or Hub id of a ViT of
-                transformers. Its position table is resized to windows × 5 as timm resizes it, and the tower's final norm is
-                kept.
-            text_name: The folder or Hub id of a text model.
-            kwargs: Fields of [`MotionPatchesConfig`]; and `max_frames` (default 224), the frames that the position table
-                covers.
+            motion_name: A timm name (`"vit_base_patch16_224.augreg_in21k"`), or the folder or Hub id of a vision model of
+                transformers, CLIP's included. Of a plain ViT the position table is resized to windows × 5 as timm resizes it,
+                and the final norm is kept; other networks run as they are.
+            text_name: The folder or Hub id of a text model, CLIP's included.
+            kwargs: Fields of [`MotionPatchesConfig`]; `max_frames` (default 224), the frames that the position table covers;
+                and `num_joints`, for a ViT over raw joint sequences, whose patch embedding is new then (paper Table 4).
 
         Raises:
             ValueError: If a tower's weights do not fill the model exactly.
@@ -324,6 +368,143 @@ class MotionPatchesModel(MotionPatchesPreTrainedModel):
         # Not an import statement: this file travels with checkpoints, the loader does not.
         loader = importlib.import_module("motionpatches.convert_vit_to_motionpatches")
         return loader.build_from_pretrained(cls, motion_name, text_name, **kwargs)
+
+
+class MotionPatchesMotionModelWithProjection(MotionTowerMixin, MotionPatchesPreTrainedModel):
+    """The motion tower and its projection head alone; loads from a checkpoint of [`MotionPatchesModel`] too.
+
+    Args:
+        config: A [`MotionPatchesConfig`].
+    """
+
+    input_modalities = ("image",)
+    _keys_to_ignore_on_load_unexpected = [r"^text_", r"^logit_", r"^classifier\."]  # noqa: RUF012
+
+    def __init__(self, config: MotionPatchesConfig) -> None:
+        super().__init__(config)
+        width = self._add_motion_tower()
+        self.motion_projection = MotionPatchesProjection(width, config.projection_dim, config.projection_dropout)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        motion_values: torch.FloatTensor,
+        motion_attention_mask: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> MotionPatchesMotionModelOutput:
+        """Embed motions; arguments as in [`MotionPatchesModel.get_motion_features`].
+
+        Returns:
+            A [`MotionPatchesMotionModelOutput`].
+
+        Raises:
+            ValueError: If the shapes do not fit the configuration.
+        """
+        outputs = self._encode_motions(motion_values, motion_attention_mask, **kwargs)
+        return MotionPatchesMotionModelOutput(
+            motion_embeds=self.motion_projection(outputs.pooler_output),
+            last_hidden_state=outputs.last_hidden_state,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+
+class MotionPatchesTextModelWithProjection(TextTowerMixin, MotionPatchesPreTrainedModel):
+    """The text tower and its projection head alone; loads from a checkpoint of [`MotionPatchesModel`] too.
+
+    Args:
+        config: A [`MotionPatchesConfig`].
+    """
+
+    main_input_name = "input_ids"
+    _keys_to_ignore_on_load_unexpected = [r"^motion_", r"^logit_", r"^classifier\."]  # noqa: RUF012
+
+    def __init__(self, config: MotionPatchesConfig) -> None:
+        super().__init__(config)
+        width = self._add_text_tower()
+        self.text_projection = MotionPatchesProjection(width, config.projection_dim, config.projection_dropout)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> MotionPatchesTextModelOutput:
+        """Embed texts.
+
+        Args:
+            input_ids: Shape (B, L).
+            attention_mask: Shape (B, L), 1 for tokens that count. `None`: all do.
+            token_type_ids: Shape (B, L), for text towers that have them.
+
+        Returns:
+            A [`MotionPatchesTextModelOutput`].
+        """
+        if token_type_ids is not None:
+            kwargs["token_type_ids"] = token_type_ids
+        outputs = self._encode_texts(input_ids, attention_mask, **kwargs)
+        return MotionPatchesTextModelOutput(
+            text_embeds=self.text_projection(outputs.pooler_output),
+            last_hidden_state=outputs.last_hidden_state,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+
+class MotionPatchesForMotionClassification(MotionTowerMixin, MotionPatchesPreTrainedModel):
+    """The motion tower and a linear classifier on its pooled features, to be fine-tuned with labels.
+
+    Loads the tower from a checkpoint of [`MotionPatchesModel`]; the classifier is new then.
+
+    Args:
+        config: A [`MotionPatchesConfig`]; `num_labels` or `id2label` give the classes.
+    """
+
+    input_modalities = ("image",)
+    _keys_to_ignore_on_load_unexpected = [r"^text_", r"^logit_", r"^motion_projection\."]  # noqa: RUF012
+
+    def __init__(self, config: MotionPatchesConfig) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.loss_type = "ForSequenceClassification"
+        width = self._add_motion_tower()
+        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.classifier = nn.Linear(width, config.num_labels)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        motion_values: torch.FloatTensor,
+        motion_attention_mask: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> SequenceClassifierOutput:
+        """Classify motions.
+
+        Args:
+            motion_values, motion_attention_mask: As in [`MotionPatchesModel.get_motion_features`].
+            labels: Shape (B,), int64 class numbers: cross-entropy. Floats (B, num_labels) are several labels at once, with
+                `problem_type="multi_label_classification"`, as everywhere in transformers.
+
+        Returns:
+            A `SequenceClassifierOutput`: `loss` where labels are given, `logits` (B, num_labels).
+
+        Raises:
+            ValueError: If the shapes do not fit the configuration.
+        """
+        outputs = self._encode_motions(motion_values, motion_attention_mask, **kwargs)
+        logits = self.classifier(self.dropout(outputs.pooler_output))
+        return SequenceClassifierOutput(
+            loss=None if labels is None else self.loss_function(labels, logits, self.config),
+            logits=logits,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
 
 
 def _masked_mean(tokens: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
@@ -334,4 +515,6 @@ def _masked_mean(tokens: torch.Tensor, mask: torch.Tensor | None) -> torch.Tenso
     return (tokens * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
 
 
-MotionPatchesModel.register_for_auto_class("AutoModel")
+for _model_class in (MotionPatchesModel, MotionPatchesMotionModelWithProjection, MotionPatchesTextModelWithProjection):
+    _model_class.register_for_auto_class("AutoModel")
+MotionPatchesForMotionClassification.register_for_auto_class("AutoModelForVideoClassification")

@@ -7,7 +7,7 @@ from transformers import DistilBertModel, ViTConfig, ViTModel
 
 from motionpatches import MotionPatchesModel
 from motionpatches.convert_vit_to_motionpatches import convert_timm_state_dict, resize_position_table
-from motionpatches.modeling_motionpatches import MotionViTModel
+from motionpatches.motion_towers import MotionViTModel
 
 
 def tiny_timm(**kwargs):

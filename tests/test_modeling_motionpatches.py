@@ -8,7 +8,6 @@ from conftest import tiny_config
 from transformers import AutoConfig, AutoModel, BertConfig, CLIPTextConfig, Trainer, TrainingArguments, ViTConfig
 
 from motionpatches import MotionPatchesConfig, MotionPatchesModel, motion_vit_config
-from motionpatches.modeling_motionpatches import contrastive_loss
 
 
 def patches(batch=2, windows=4, seed=0):
@@ -67,14 +66,6 @@ def test_outputs_are_cosines_over_the_temperature(model, tokenizer, captions):
     torch.testing.assert_close(out.logits_per_motion, out.motion_embeds @ out.text_embeds.t() / 0.07)
     torch.testing.assert_close(out.logits_per_text, out.logits_per_motion.t())
     assert out.loss is None
-
-
-def test_contrastive_loss_against_the_equations():
-    logits = torch.randn(5, 5, generator=torch.Generator().manual_seed(0))
-    motion_to_text = -sum(math.log(math.exp(logits[i, i]) / sum(math.exp(x) for x in logits[i])) for i in range(5)) / 5
-    text_to_motion = -sum(math.log(math.exp(logits[i, i]) / sum(math.exp(x) for x in logits[:, i])) for i in range(5)) / 5
-    assert contrastive_loss(logits).item() == pytest.approx(motion_to_text + text_to_motion, rel=1e-5)
-    assert contrastive_loss(logits, "softmax_mean").item() == pytest.approx((motion_to_text + text_to_motion) / 2, rel=1e-5)
 
 
 def test_loss_needs_pairs(model, tokenizer, captions):
@@ -162,7 +153,7 @@ def test_config_round_trip_and_defaults(tmp_path):
 
 @pytest.mark.parametrize(("size", "width", "millions"), [("tiny", 192, 5.5), ("small", 384, 21.7), ("base", 768, 85.8)])
 def test_vit_sizes_are_those_of_the_paper(size, width, millions):
-    from motionpatches.modeling_motionpatches import MotionViTModel
+    from motionpatches.motion_towers import MotionViTModel
 
     with torch.device("meta"):
         tower = MotionViTModel(motion_vit_config(size))
@@ -200,8 +191,6 @@ def test_wrong_configs_are_refused():
     )
     with pytest.raises(ValueError, match=r"image_size=\[224, 224\].*see motion_vit_config"):
         MotionPatchesModel(MotionPatchesConfig(motion_config=square))
-    with pytest.raises(ValueError, match="model_type 'bert'; the motion tower is a 'vit'"):
-        MotionPatchesModel(MotionPatchesConfig(motion_config=BertConfig()))
     with pytest.raises(Exception, match="loss"):
         MotionPatchesConfig(loss="triplet")
 
