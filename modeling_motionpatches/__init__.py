@@ -46,6 +46,7 @@ _LAZY = {
     "plot_skeleton": "processing.plotting",
     "plot_patches": "processing.plotting",
     "plot_retrieval": "processing.plotting",
+    "plot_attention": "processing.plotting_attention",
     "retrieval_metrics": "training.metrics",
     "classification_metrics": "training.metrics",
     "ZeroShotMotionClassificationPipeline": "pipeline_zero_shot_motion_classification",

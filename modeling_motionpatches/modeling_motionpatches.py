@@ -175,6 +175,62 @@ class MotionTowerMixin:
         outputs.pooler_output = self.motion_norm(pooled).reshape(-1, self.config.num_persons * pooled.shape[-1])
         return outputs
 
+    @torch.no_grad()
+    def get_motion_attention(
+        self,
+        motion_values: torch.Tensor,
+        motion_attention_mask: torch.Tensor | None = None,
+        layer: int = -1,
+        rollout: bool = False,
+    ) -> torch.Tensor:
+        """What the pooled token attends to, over windows and body parts (paper Figure 7).
+
+        With class-token pooling these are the attention weights from the class token to the patches, averaged over heads; with
+        mean pooling the average of those of all real patches.
+
+        Args:
+            motion_values, motion_attention_mask: As in [`MotionPatchesModel.get_motion_features`].
+            layer: Which layer's attention.
+            rollout: Follow the attention from the input up to `layer` (attention rollout, Abnar and Zuidema, ACL 2020), which
+                accounts for the mixing of tokens in the layers below.
+
+        Returns:
+            Shape (B, F/N, 5), or (B, P, F/N, 5) of P persons, float32, on the device of the model; of raw joint sequences
+            (B, F, 1). Each map sums to 1; windows of padding have 0.
+
+        Raises:
+            ValueError: If the tower is no ViT, has no such layer, or the shapes do not fit the configuration.
+        """
+        tower = self.motion_model
+        if not isinstance(tower, MotionViTModel):
+            raise ValueError(
+                f"the motion tower is a {tower.config.model_type!r}; attention over windows and parts is known of a ViT alone"
+            )
+        num_layers = tower.config.num_hidden_layers
+        if not -num_layers <= layer < num_layers:
+            raise ValueError(f"there is no layer {layer}; the motion tower has {num_layers}")
+        implementation = tower.config._attn_implementation
+        tower.set_attn_implementation("eager")  # the others do not return their weights
+        try:
+            outputs = self._encode_motions(motion_values, motion_attention_mask, output_attentions=True)
+        finally:
+            tower.set_attn_implementation(implementation)
+        maps = [attention.float().mean(dim=1) for attention in outputs.attentions[: layer % num_layers + 1]]
+        attention = maps[-1]
+        if rollout:
+            attention = identity = torch.eye(attention.shape[-1], device=attention.device)
+            for below in maps:
+                attention = (0.5 * below + 0.5 * identity) @ attention
+        grid = self.config.motion_grid
+        shape = (*motion_values.shape[:-3], motion_values.shape[-2] // grid.frames, grid.parts)
+        real = torch.ones(shape, device=attention.device)
+        if motion_attention_mask is not None:
+            real = real * motion_attention_mask[..., None]
+        real = real.reshape(len(attention), -1)
+        pooled = attention[:, 0] if self.config.motion_pooling == "cls" else _masked_mean(attention[:, 1:], real)
+        pooled = pooled[:, 1:] * real
+        return (pooled / pooled.sum(dim=-1, keepdim=True)).reshape(shape)
+
     def _check_motion_values(self, motion_values: torch.Tensor, mask: torch.Tensor | None) -> None:
         grid, persons = self.config.motion_grid, self.config.num_persons
         shape = tuple(motion_values.shape)
@@ -202,6 +258,10 @@ class TextTowerMixin:
             raise ValueError(
                 f"text_pooling='eos' needs an end token, but text_config ({text_config.model_type}) has no eos_token_id; use "
                 "'cls' or 'mean'"
+            )
+        if self.config.text_pooling == "cls" and text_config.model_type == "clip_text_model":
+            raise ValueError(
+                "text_pooling='cls' takes the first token, which is the same for every text in CLIP's text model; use 'eos'"
             )
         self.text_model = AutoModel.from_config(text_config)
         if getattr(self.text_model, "pooler", None) is not None:

@@ -19,6 +19,7 @@ from .skeletons import PARTS, UNITS, Skeleton, get_skeleton, list_skeletons
 _CANONICAL_STEPS = ("detect", "unit", "up_axis", "floor", "center", "heading")
 _SWITCHED = {switch: dict.fromkeys(_CANONICAL_STEPS[1:], switch) for switch in (True, False)}  # `detect` comes before
 _CHOICES = {
+    "representation": ("patches", "joints"),
     "interpolation": INTERPOLATIONS,
     "normalization": ("joints", "points", None),
     "resampling": RESAMPLINGS,
@@ -64,6 +65,8 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         max_frames: Longest motion in frames at `fps`, a multiple of `patch_size`; `truncation` says what is kept of a
             longer one.
         fps: Frame rate of the patches.
+        representation: `"patches"`, or `"joints"`: raw joint sequences (paper Table 4), one token a frame, with `patch_size=1`.
+            Sample points are the joints themselves then, so that a model knows one skeleton only.
         interpolation: `"half_pixel"` (as the published code), `"align_corners"`, `"arc_length"` or `"landmarks"`; see
             `patches.sample_positions`.
         normalization: z-score per joint before the interpolation (`"joints"`), per sample point after it (`"points"`, the
@@ -99,6 +102,7 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         patch_size: int = 16,
         max_frames: int = 224,
         fps: float = 20.0,
+        representation: str = "patches",
         interpolation: str = "half_pixel",
         normalization: str | None = "joints",
         min_std: float = 0.001,
@@ -119,6 +123,7 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         self.patch_size = patch_size
         self.max_frames = max_frames
         self.fps = fps
+        self.representation = representation
         self.interpolation = interpolation
         self.normalization = normalization
         self.min_std = min_std
@@ -163,6 +168,8 @@ class MotionPatchProcessor(FeatureExtractionMixin):
                 f"max_frames={self.max_frames} must be a positive multiple of patch_size={self.patch_size}, as a window holds "
                 f"{self.patch_size} frames"
             )
+        if self.representation == "joints" and self.patch_size != 1:
+            raise ValueError(f"representation='joints' is one token a frame and needs patch_size=1, got {self.patch_size}")
         if not np.isfinite(self.fps) or self.fps <= 0:
             raise ValueError(f"fps must be a positive number of frames per second, got {self.fps}")
         if not 0 < self.min_std < np.inf:
@@ -216,7 +223,8 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         Returns:
             `motion_values` (B, 3, F, 5·N) float32, where rows are frames and columns sample points, N for each part in the
             order right leg, left leg, torso, right arm, left arm; and `motion_attention_mask` (B, F / N) int64, 1 where the
-            window holds a real frame. Padding is zero. Of P persons: (B, P, 3, F, 5·N) and (B, P, F / N).
+            window holds a real frame. Padding is zero. Of P persons: (B, P, 3, F, 5·N) and (B, P, F / N). With
+            `representation="joints"` columns are joints: (B, 3, F, J) and (B, F).
 
         Raises:
             ValueError: For a motion of wrong shape, with too few frames or with values that are not finite, for an unknown
@@ -319,7 +327,7 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         longest = self.max_frames if padding == "max_length" else max(kept)
         windows = num_windows(longest, self.patch_size)
         persons = next(iter(shapes))
-        shape = (len(prepared), *persons, 3, windows * self.patch_size, len(PARTS) * self.patch_size)
+        shape = (len(prepared), *persons, 3, windows * self.patch_size, self._num_points(prepared))
         is_tensor = not isinstance(prepared[0].joints, np.ndarray)
         values: Any = prepared[0].joints.new_zeros(shape).float() if is_tensor else np.zeros(shape, dtype=np.float32)
         jobs, maps = [], {}
@@ -340,6 +348,24 @@ class MotionPatchProcessor(FeatureExtractionMixin):
             data["motion_attention_mask"] = values.new_tensor(mask, dtype=int) if is_tensor else mask
         return BatchFeature(data, tensor_type=return_tensors)
 
+    def _num_points(self, motions: Sequence[ResolvedMotion]) -> int:
+        """Columns of `motion_values`."""
+        if self.representation == "patches":
+            return len(PARTS) * self.patch_size
+        skeletons = {motion.skeleton for motion in motions}
+        if len(skeletons) > 1:
+            raise ValueError(
+                f"representation='joints' takes motions of one skeleton, got {sorted(s.name for s in skeletons)}; raw joint "
+                "sequences of several have no common form, motion patches do"
+            )
+        return next(iter(skeletons)).num_joints
+
+    def _point_matrix(self, skeleton: Skeleton) -> np.ndarray:
+        """The linear map from the joints of a frame to its sample points, (points, J + V)."""
+        if self.representation == "joints":
+            return np.eye(skeleton.num_joints, skeleton.num_nodes)
+        return patch_matrix(skeleton, self.patch_size, self.interpolation)
+
     def _start(self, num_frames: int, truncation: str, generator: np.random.Generator | None) -> int:
         surplus = num_frames - self.max_frames
         if truncation == "start":
@@ -359,7 +385,7 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         """Normalisation and interpolation of a skeleton in the precision and place of `joints`, kept for the next call."""
         source = self.statistics_for(skeleton)
         entry = None if source is None else self.statistics[source]
-        settings = (self.patch_size, self.interpolation, self.normalization)
+        settings = (self.patch_size, self.representation, self.interpolation, self.normalization)
         key = (skeleton, source, joints.dtype, getattr(joints, "device", None), settings)
         made_of, found = self._maps.get(key, (None, None))
         if found is None or made_of is not entry:
@@ -369,7 +395,7 @@ class MotionPatchProcessor(FeatureExtractionMixin):
         return found
 
     def _make_map(self, skeleton: Skeleton, source: str | None) -> PatchMap:
-        matrix = patch_matrix(skeleton, self.patch_size, self.interpolation)
+        matrix = self._point_matrix(skeleton)
         if source is None:
             return patch_map(matrix)
         mean, std = (np.asarray(self.statistics[source][key]) for key in ("mean", "std"))
@@ -440,9 +466,11 @@ class MotionPatchProcessor(FeatureExtractionMixin):
             raise ValueError("fit has nothing to compute: per_skeleton is False and shared statistics exist or are off")
         own: dict[Skeleton, RunningMoments] = {}
         pooled = RunningMoments()
-        for motion in self.resolve(motions if isinstance(motions, (list, tuple)) else list(motions), skeleton, fps):
+        resolved = self.resolve(motions if isinstance(motions, (list, tuple)) else list(motions), skeleton, fps)
+        self._num_points(resolved)  # raises where they have no common form
+        for motion in resolved:
             for joints in self._persons(motion):
-                points = interpolate(joints, patch_matrix(motion.skeleton, self.patch_size, self.interpolation))
+                points = interpolate(joints, self._point_matrix(motion.skeleton))
                 own.setdefault(motion.skeleton, RunningMoments()).add(joints if self.normalization == "joints" else points)
                 pooled.add(points)
         for found, moments in own.items():

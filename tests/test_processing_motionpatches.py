@@ -514,3 +514,39 @@ def test_padding_means_the_text_and_motions_have_their_own(processor, motions, c
     out = processor(motions=motions[:1], text=captions, return_tensors="pt", padding=True, motion_padding="max_length")
     assert out["motion_values"].shape == (1, 3, 64, 40)
     assert out["input_ids"].shape[0] == 4
+
+
+def test_raw_joint_sequences_keep_the_joints_as_they_are(motions):
+    motion = motions[0]
+    processor = MotionPatchProcessor(
+        representation="joints", patch_size=1, max_frames=64, normalization=None, canonicalize=False
+    )
+    batch = processor([motion, {**motion, "joints": motion["joints"][:25]}], padding="longest")
+    assert batch["motion_values"].shape == (2, 3, 40, 22)
+    np.testing.assert_allclose(batch["motion_values"][0], motion["joints"].transpose(2, 0, 1), atol=1e-6)
+    assert batch["motion_attention_mask"].sum(axis=1).tolist() == [40, 25]
+    assert np.abs(batch["motion_values"][1][:, 25:]).max() == 0
+
+
+@pytest.mark.parametrize("normalization", ["joints", "points"])
+def test_raw_joint_sequences_are_normalised_by_joint(motions, normalization, tmp_path):
+    settings = {"representation": "joints", "patch_size": 1, "max_frames": 64, "padding": "longest"}
+    processor = MotionPatchProcessor(**settings, normalization=normalization, min_std=1e-6).fit([motions[0]])
+    values = processor(motions[0])["motion_values"][0]
+    moving = values.std(axis=1) > 0.5
+    np.testing.assert_allclose(values.mean(axis=1), 0, atol=1e-4)
+    np.testing.assert_allclose(values.std(axis=1)[moving], 1, atol=1e-3)
+    assert moving.mean() > 0.9
+    processor.save_pretrained(tmp_path)
+    again = MotionPatchProcessor.from_pretrained(tmp_path)
+    np.testing.assert_array_equal(again(motions[0])["motion_values"][0], values)
+
+
+def test_raw_joint_sequences_of_several_skeletons_have_no_common_form(motions):
+    processor = MotionPatchProcessor(representation="joints", patch_size=1, max_frames=64, normalization=None)
+    with pytest.raises(ValueError, match=r"one skeleton, got \['cmu31', 'smpl22'\]"):
+        processor(motions[:2])
+    with pytest.raises(ValueError, match="one skeleton"):
+        MotionPatchProcessor(representation="joints", patch_size=1, max_frames=64).fit(motions[:2])
+    with pytest.raises(ValueError, match="needs patch_size=1, got 16"):
+        MotionPatchProcessor(representation="joints")

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import AutoConfig, AutoModel, AutoTokenizer, DistilBertConfig, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, DistilBertConfig, PreTrainedTokenizerFast
 
 from ..configuration_motionpatches import MotionPatchesConfig, motion_vit_config
-from ..convert_vit_to_motionpatches import load_text_tower
+from ..convert_vit_to_motionpatches import load_text_model, load_text_tower
 from ..modeling_motionpatches import MotionPatchesModel
 from ..processing.processing_motionpatches import MotionPatchProcessor, MotionTextProcessor
 from .recipe import ModelArguments, ProcessorArguments, Recipe
@@ -42,6 +42,7 @@ def build_motion_processor(arguments: ProcessorArguments) -> MotionPatchProcesso
         patch_size=arguments.patch_size,
         max_frames=arguments.max_frames,
         fps=arguments.fps,
+        representation=arguments.representation,
         interpolation=arguments.interpolation,
         normalization=None if arguments.normalization == "none" else arguments.normalization,
         min_std=arguments.min_std,
@@ -98,28 +99,48 @@ def build_model(recipe: Recipe, processor: MotionTextProcessor) -> MotionPatches
         "loss": arguments.loss,
         "logit_scale_init_value": float(np.log(1 / arguments.temperature)),
         "learn_logit_scale": arguments.learn_logit_scale,
+        "num_persons": arguments.num_persons,
     }
+    patches = processor.feature_extractor
+    num_joints = _num_joints(patches) if recipe.processor.representation == "joints" else None
     if arguments.motion_name and arguments.text_name:
-        return MotionPatchesModel.from_motion_text_pretrained(
-            arguments.motion_name, arguments.text_name, max_frames=recipe.processor.max_frames, **fields
+        model = MotionPatchesModel.from_motion_text_pretrained(
+            arguments.motion_name,
+            arguments.text_name,
+            max_frames=recipe.processor.max_frames,
+            num_joints=num_joints,
+            **fields,
         )
+        if model.config.patch_size != patches.patch_size:
+            raise ValueError(
+                f"{arguments.motion_name!r} has patches of {model.config.patch_size}, but the recipe says "
+                f"patch_size={patches.patch_size}"
+            )
+        return model
     if arguments.motion_name:
         raise ValueError(
             "a recipe with motion_name needs text_name too: a pretrained ViT is paired with a pretrained text model"
         )
     depth = {} if arguments.motion_depth is None else {"num_hidden_layers": arguments.motion_depth}
     motion_config = motion_vit_config(
-        arguments.motion_size, recipe.processor.patch_size, recipe.processor.max_frames, **depth
+        arguments.motion_size, recipe.processor.patch_size, recipe.processor.max_frames, num_joints, **depth
     )
-    text_config = (
-        AutoConfig.from_pretrained(arguments.text_name)
-        if arguments.text_name
-        else _small_text_config(arguments, processor.tokenizer)
-    )
-    model = MotionPatchesModel(MotionPatchesConfig(motion_config=motion_config, text_config=text_config, **fields))
-    if arguments.text_name:
-        load_text_tower(model, AutoModel.from_pretrained(arguments.text_name), arguments.text_name)
+    if not arguments.text_name:
+        text_config = _small_text_config(arguments, processor.tokenizer)
+        return MotionPatchesModel(MotionPatchesConfig(motion_config=motion_config, text_config=text_config, **fields))
+    text_model = load_text_model(arguments.text_name)
+    model = MotionPatchesModel(MotionPatchesConfig(motion_config=motion_config, text_config=text_model.config, **fields))
+    load_text_tower(model, text_model, arguments.text_name)
     return model
+
+
+def _num_joints(patches: MotionPatchProcessor) -> int:
+    """Joints of the skeleton that a processor of raw joint sequences was fitted on."""
+    if "shared" not in patches.statistics:
+        raise ValueError(
+            "representation='joints' needs a normalization: the number of joints is that of the fitted statistics"
+        )
+    return len(patches.statistics["shared"]["mean"])
 
 
 def _small_text_config(arguments: ModelArguments, tokenizer: Any) -> DistilBertConfig:

@@ -19,9 +19,10 @@ class ModelArguments:
     """The networks; see `MotionPatchesConfig`."""
 
     motion_name: str | None = field(
-        default=None, metadata={"help": "timm name, folder or Hub id of a ViT; empty: from scratch"}
+        default=None, metadata={"help": "timm name, folder or Hub id of a vision model; empty: a ViT from scratch"}
     )
     motion_size: str = field(default="base", metadata={"help": "size of a ViT from scratch: tiny, small, base or large"})
+    num_persons: int = field(default=1, metadata={"help": "persons in one motion, who share the motion tower"})
     motion_depth: int | None = field(default=None, metadata={"help": "layers of a ViT from scratch, if not the size's own"})
     text_name: str | None = field(
         default="distilbert-base-uncased",
@@ -36,7 +37,7 @@ class ModelArguments:
     projection_dropout: float = 0.5
     motion_pooling: Literal["cls", "mean"] = "cls"
     text_pooling: Literal["cls", "mean", "eos"] = "cls"
-    loss: Literal["softmax_sum", "softmax_mean"] = "softmax_sum"
+    loss: Literal["softmax_sum", "softmax_mean", "sigmoid", "duplicate_aware"] = "softmax_sum"
     temperature: float = 0.07
     learn_logit_scale: bool = False
 
@@ -48,6 +49,9 @@ class ProcessorArguments:
     patch_size: int = 16
     max_frames: int = 224
     fps: float = 20.0
+    representation: Literal["patches", "joints"] = field(
+        default="patches", metadata={"help": "joints: raw joint sequences of one skeleton, with patch_size=1"}
+    )
     interpolation: Literal["landmarks", "half_pixel", "align_corners", "arc_length"] = ACROSS_SKELETONS["interpolation"]
     normalization: Literal["joints", "points", "none"] = ACROSS_SKELETONS["normalization"]
     min_std: float = field(
