@@ -281,7 +281,10 @@ class TextTowerMixin:
         elif self.text_model.config.model_type == "clip_text_model":
             pooled = outputs.pooler_output  # the end token; CLIP knows of checkpoints whose configuration misnames it
         else:
-            end = (input_ids == self.text_model.config.eos_token_id).int().argmax(dim=-1)
+            ends = torch.isin(input_ids, torch.tensor(self.text_model.config.eos_token_id, device=input_ids.device))
+            counts = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+            last = (counts * torch.arange(input_ids.shape[1], device=input_ids.device)).argmax(dim=-1)
+            end = torch.where(ends.any(dim=-1), ends.int().argmax(dim=-1), last)  # a text that was cut may have none
             pooled = tokens[torch.arange(len(tokens), device=tokens.device), end]
         return BaseModelOutputWithPooling(
             last_hidden_state=tokens,

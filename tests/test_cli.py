@@ -33,7 +33,7 @@ def run(*arguments):
 def test_help_names_every_command():
     result = run("--help")
     assert result.exit_code == 0
-    for name in ("quickstart", "train", "evaluate", "classify", "retrieve", "embed", "inspect"):
+    for name in ("quickstart", "train", "evaluate", "classify", "retrieve", "embed", "attend", "inspect"):
         assert re.search(rf"\b{name}\b", result.output)
 
 
@@ -85,6 +85,16 @@ def test_retrieve_in_a_folder_of_files(trained_run, motion_file):
     result = run("retrieve", trained_run / "best", "--data", motion_file.parent, "--query", "a person waves")
     assert result.exit_code == 0, result.output
     assert "walk.npz" in result.output
+
+
+def test_attend_draws_what_the_model_looks_at(trained_run, motion_file, tmp_path):
+    pictures = [tmp_path / "last.png", tmp_path / "rollout.png"]
+    assert run("attend", trained_run / "best", motion_file, "--picture", pictures[0]).exit_code == 0
+    assert run("attend", trained_run / "best", motion_file, "--picture", pictures[1], "--rollout").exit_code == 0
+    assert all(picture.read_bytes().startswith(b"\x89PNG") for picture in pictures)
+    result = run("attend", trained_run / "best", motion_file, "--layer", "7")
+    assert result.exit_code == 1
+    assert "there is no layer 7; the motion tower has 1" in result.output
 
 
 def test_embed_motions_and_texts(trained_run, data_folder, tmp_path):

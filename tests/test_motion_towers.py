@@ -118,6 +118,20 @@ def test_clip_texts_are_pooled_at_their_end_also_under_its_old_configuration():
         torch.testing.assert_close(embeds[0], embeds[2], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("eos_token_id", [49, [48, 49]])
+@torch.no_grad()
+def test_texts_are_pooled_at_their_first_end_token_or_their_last_token(eos_token_id):
+    motion_config = motion_vit_config("tiny", 8, 64, **TINY_VIT)
+    bert = BertConfig(vocab_size=50, **TINY_VIT, eos_token_id=eos_token_id)
+    torch.manual_seed(0)
+    model = MotionPatchesModel(MotionPatchesConfig(motion_config=motion_config, text_config=bert, text_pooling="eos")).eval()
+    ids = torch.tensor([[1, 5, 49, 6, 49], [1, 5, 6, 7, 0], [1, 5, 6, 7, 8]])
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 1, 0], [1, 1, 1, 1, 1]])
+    tokens = model.text_model(ids, attention_mask=mask).last_hidden_state
+    pooled = model._encode_texts(ids, mask).pooler_output
+    torch.testing.assert_close(pooled, torch.stack([tokens[0, 2], tokens[1, 3], tokens[2, 4]]))
+
+
 @torch.no_grad()
 def test_raw_joint_sequences_are_one_token_a_frame(tokenizer):
     motion_config = motion_vit_config("tiny", max_frames=40, num_joints=22, **TINY_VIT)

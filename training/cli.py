@@ -241,6 +241,35 @@ def draw_hits(processor: Any, gallery: Any, queries: list[str], found: list[list
 
 
 @command
+def attend(
+    checkpoint: Checkpoint,
+    motion: Annotated[Path, typer.Argument(help="A motion file.")],
+    picture: Annotated[Path, typer.Option(help="Draw the attention into this PNG.")] = Path("attention.png"),
+    layer: Annotated[int, typer.Option(help="Which layer of the motion tower; -1 is the last.")] = -1,
+    rollout: Annotated[bool, typer.Option("--rollout", help="Follow the attention through the layers below.")] = False,
+    skeleton: Skeleton = None,
+    fps: Fps = None,
+) -> None:
+    """Show which windows and body parts of a motion the model looks at."""
+    from ..processing.plotting_attention import plot_attention
+    from .inference import load_checkpoint
+
+    model, processor = load_checkpoint(checkpoint)
+    patches = processor.feature_extractor
+    (resolved,) = patches.resolve([str(motion)], skeleton=skeleton, fps=fps)
+    inputs = patches.to_patches([patches.prepare(resolved)], "pt", padding="longest", return_attention_mask=True)
+    mask = inputs["motion_attention_mask"] if patches.return_attention_mask else None
+    attention = model.get_motion_attention(
+        inputs["motion_values"].to(model.device), None if mask is None else mask.to(model.device), layer, rollout
+    )
+    figure = plot_attention(
+        inputs["motion_values"][0], attention[0].cpu(), inputs["motion_attention_mask"][0], resolved.joints, resolved.skeleton
+    )
+    figure.savefig(picture, dpi=110)
+    console.print(f"drawn in {picture}", highlight=False)
+
+
+@command
 def embed(
     checkpoint: Checkpoint,
     source: Annotated[
@@ -265,6 +294,28 @@ def embed(
         ids, embeddings = gallery.ids, embed_motions(model, processor, gallery.motions, progress=True)
     write_embeddings(output, ids, embeddings)
     console.print(f"{len(ids)} embeddings of {embeddings.shape[1]} dimensions written to {output}", highlight=False)
+
+
+@command
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of the published code: a .pt or .safetensors file.")],
+    dataset: Annotated[str, typer.Option(help="What it was trained on: humanml3d or kitml.")],
+    statistics: Annotated[
+        tuple[Path, Path], typer.Option(help="Mean_raw.npy and Std_raw.npy of that data set.", metavar="MEAN STD")
+    ],
+    text_model: Annotated[str, typer.Option(help="Folder or Hub id of its text model, e.g. distilbert-base-uncased.")],
+    output: Annotated[Path, typer.Option(help="Folder to write the converted model to.")],
+    num_heads: Annotated[
+        int | None, typer.Option(help="Attention heads of its ViT, if it is none of timm's tiny, small, base or large.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a checkpoint in --output.")] = False,
+) -> None:
+    """Convert a checkpoint of the published MotionPatches code, so that this package and transformers load it."""
+    from .conversion import convert_checkpoint
+
+    difference = convert_checkpoint(checkpoint, dataset, statistics, text_model, output, num_heads, overwrite)
+    console.print(f"motion features differ from timm's by at most {difference:.1e}", highlight=False)
+    console.print(f"converted: {output}", highlight=False, markup=False)
 
 
 @command
