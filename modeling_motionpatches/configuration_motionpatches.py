@@ -141,7 +141,8 @@ class MotionPatchesConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
         # AutoModel has several classes for this configuration and looks here for the one to take.
-        self.architectures = self.architectures or ["MotionPatchesModel"]
+        if self.architectures is None:
+            self.architectures: list[str] | None = ["MotionPatchesModel"]
 
     @property
     def custom_pipelines(self) -> dict[str, Any]:

@@ -193,7 +193,7 @@ def _load_timm(name: str) -> tuple[PreTrainedConfig, dict[str, torch.Tensor]]:
     return vit_config, convert_timm_state_dict(network.state_dict())
 
 
-def _is_plain_vit(network: nn.Module) -> bool:
+def _is_plain_vit(network: Any) -> bool:
     """Whether a network of timm computes what `transformers.ViTModel` does: one class token, a learned table, plain blocks."""
     from timm.models.vision_transformer import Block, VisionTransformer
 
