@@ -150,6 +150,12 @@ class MotionTowerMixin:
                 self.motion_model.layernorm = nn.Identity()
         return width * config.num_persons
 
+    def get_input_embeddings(self) -> nn.Module:
+        return self.motion_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.motion_model.set_input_embeddings(value)
+
     def _encode_motions(
         self, motion_values: torch.Tensor, motion_attention_mask: torch.Tensor | None, **kwargs: Any
     ) -> BaseModelOutputWithPooling:
@@ -268,6 +274,12 @@ class TextTowerMixin:
             self.text_model.pooler = None  # BERT's own; unused weights would break distributed training
         return text_config.hidden_size
 
+    def get_input_embeddings(self) -> nn.Module:
+        return self.text_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.text_model.set_input_embeddings(value)
+
     def _encode_texts(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, **kwargs: Any
     ) -> BaseModelOutputWithPooling:
@@ -294,7 +306,7 @@ class TextTowerMixin:
         )
 
 
-class MotionPatchesModel(MotionTowerMixin, TextTowerMixin, MotionPatchesPreTrainedModel):
+class MotionPatchesModel(TextTowerMixin, MotionTowerMixin, MotionPatchesPreTrainedModel):
     """The dual encoder: motion patches → ViT, text → language encoder, each with a projection head (paper section 3).
 
     Args:
@@ -303,6 +315,8 @@ class MotionPatchesModel(MotionTowerMixin, TextTowerMixin, MotionPatchesPreTrain
     Raises:
         ValueError: If the motion tower is a ViT over other images than motions, or the text tower has no token to pool.
     """
+
+    main_input_name = "input_ids"
 
     def __init__(self, config: MotionPatchesConfig) -> None:
         super().__init__(config)

@@ -341,3 +341,11 @@ def test_gradient_checkpointing_gives_the_same_gradients(tokenizer, captions):
         model(motion_values=values(), return_loss=True, **tokens).loss.backward()
         gradients.append({name: p.grad.clone() for name, p in model.named_parameters()})
     torch.testing.assert_close(gradients[0], gradients[1])
+
+
+def test_the_vocabulary_grows_as_in_any_model_of_transformers(model):
+    size = model.config.text_config.vocab_size
+    model.resize_token_embeddings(size + 3)
+    assert model.get_input_embeddings().weight.shape[0] == size + 3
+    assert model.config.text_config.vocab_size == size + 3
+    assert model.get_text_features(torch.tensor([[2, size + 2, 3]])).pooler_output.shape == (1, 16)
