@@ -159,6 +159,7 @@ def _load_motion_tower(name: str) -> tuple[PreTrainedConfig, dict[str, torch.Ten
         return _load_timm(timm_name)
     config = AutoConfig.from_pretrained(name)
     if isinstance(config, ViTConfig):
+        _forget_folder(config, name)
         return config, dict(ViTModel.from_pretrained(name, add_pooling_layer=False).state_dict())
     model = AutoModel.from_pretrained(name)
     tower = getattr(model, "vision_model", model)  # CLIP and its kin hold two towers
@@ -167,6 +168,7 @@ def _load_motion_tower(name: str) -> tuple[PreTrainedConfig, dict[str, torch.Ten
             f"{name!r} is a {config.model_type!r}, which takes no images; the motion tower is a vision model of transformers "
             "or a network of timm"
         )
+    _forget_folder(tower.config, name)
     return tower.config, dict(tower.state_dict())
 
 
@@ -208,4 +210,12 @@ def _is_plain_vit(network: Any) -> bool:
 def load_text_model(name: str) -> Any:
     """A pretrained text model, its text tower where it has several (CLIP); folder or Hub id."""
     model = AutoModel.from_pretrained(name)
-    return getattr(model, "text_model", model)
+    tower = getattr(model, "text_model", model)
+    _forget_folder(tower.config, name)
+    return tower
+
+
+def _forget_folder(config: PreTrainedConfig, name: str) -> None:
+    """A checkpoint tells the Hub ids that its towers come from, but no folders of a machine."""
+    if Path(name).exists():
+        config.name_or_path = ""

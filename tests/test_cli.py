@@ -33,7 +33,7 @@ def run(*arguments):
 def test_help_names_every_command():
     result = run("--help")
     assert result.exit_code == 0
-    for name in ("quickstart", "train", "evaluate", "classify", "retrieve", "embed", "attend", "inspect"):
+    for name in ("quickstart", "train", "evaluate", "classify", "retrieve", "embed", "attend", "convert", "inspect"):
         assert re.search(rf"\b{name}\b", result.output)
 
 

@@ -65,6 +65,7 @@ def test_pretrained_towers_arrive_whole(pooling, text_folder, tmp_path):
     model = MotionPatchesModel.from_motion_text_pretrained(
         str(tmp_path / "vit"), text_folder, max_frames=64, motion_pooling=pooling, projection_dim=16
     )
+    assert str(tmp_path) not in model.config.to_json_string(use_diff=False)  # no folders of this machine
     norm = model.motion_norm if pooling == "mean" else model.motion_model.layernorm
     torch.testing.assert_close(norm.weight, vit.layernorm.weight)
     torch.testing.assert_close(model.motion_model.layers[1].mlp.fc1.weight, vit.layers[1].mlp.fc1.weight)
