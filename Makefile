@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 QUICKSTART_DIR ?= quickstart
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-slow bench robustness skeletons smoke lint format types wheel clean
+.PHONY: help install quickstart test test-slow test-transformers bench bench-embed robustness skeletons smoke lint format types wheel clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -27,9 +27,19 @@ test: $(INSTALLED)  ## Run the tests (MOTIONPATCHES_DATA names a folder of real 
 test-slow: $(INSTALLED)  ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
+# transformers keeps these tests in its sdist alone, which is downloaded into build/. CLIP runs them too, for comparison.
+test-transformers: $(INSTALLED)  ## Run transformers' own common tests on every class here (minutes; COUNTS=file.json)
+	$(BIN)/python -m pytest -c tests/hf_common/pytest.ini tests/hf_common $(if $(COUNTS),--output $(COUNTS))
+
 bench: $(INSTALLED)  ## Measure the speed of the motion patches against cv2.resize and a plain copy
 	$(BIN)/python -m pip install --quiet --editable ".[bench]"
 	$(BIN)/python benchmarks/speed.py --output docs/results/speed.json
+
+# Minutes, on a quiet machine; recall is of the model that `make quickstart` leaves.
+bench-embed: $(INSTALLED)  ## Measure how fast the towers embed, and what less precision costs (after make quickstart)
+	$(BIN)/python -m pip install --quiet --editable ".[onnx]"
+	$(BIN)/python benchmarks/embedding_speed.py --output docs/results/embedding_speed.json \
+		--checkpoint $(QUICKSTART_DIR)/run/best --data $(QUICKSTART_DIR)/data
 
 # MOTIONPATCHES_DATA names the folder of real motion. An hour or two on a laptop; goes on where it stopped.
 robustness: $(INSTALLED)  ## Measure the robustness to the skeleton and write docs/robustness.md

@@ -10,7 +10,8 @@ from torch import nn
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
-from transformers.utils import ModelOutput
+from transformers.processing_utils import Unpack
+from transformers.utils import ModelOutput, TransformersKwargs
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_motionpatches import MotionPatchesConfig
@@ -340,7 +341,7 @@ class MotionPatchesModel(TextTowerMixin, MotionTowerMixin, MotionPatchesPreTrain
         self,
         motion_values: torch.Tensor,
         motion_attention_mask: torch.Tensor | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
         """Output of the motion tower; `pooler_output` (B, projection_dim) is the embedding before scaling to unit length.
 
@@ -361,7 +362,7 @@ class MotionPatchesModel(TextTowerMixin, MotionTowerMixin, MotionPatchesPreTrain
         self,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
         """Output of the text tower; `pooler_output` (B, projection_dim) is the embedding before scaling to unit length.
 
@@ -382,7 +383,7 @@ class MotionPatchesModel(TextTowerMixin, MotionTowerMixin, MotionPatchesPreTrain
         motion_attention_mask: torch.Tensor | None = None,
         return_loss: bool | None = None,
         token_type_ids: torch.Tensor | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> MotionPatchesOutput:
         """Embed motions and texts and compare each with each (paper section 3.1, equation 1).
 
@@ -468,7 +469,7 @@ class MotionPatchesMotionModelWithProjection(MotionTowerMixin, MotionPatchesPreT
         self,
         motion_values: torch.FloatTensor,
         motion_attention_mask: torch.Tensor | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> MotionPatchesMotionModelOutput:
         """Embed motions; arguments as in [`MotionPatchesModel.get_motion_features`].
 
@@ -509,7 +510,7 @@ class MotionPatchesTextModelWithProjection(TextTowerMixin, MotionPatchesPreTrain
         input_ids: torch.LongTensor,
         attention_mask: torch.Tensor | None = None,
         token_type_ids: torch.Tensor | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> MotionPatchesTextModelOutput:
         """Embed texts.
 
@@ -559,7 +560,7 @@ class MotionPatchesForMotionClassification(MotionTowerMixin, MotionPatchesPreTra
         motion_values: torch.FloatTensor,
         motion_attention_mask: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> SequenceClassifierOutput:
         """Classify motions.
 

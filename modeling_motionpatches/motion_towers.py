@@ -39,13 +39,14 @@ class MotionViTModel(ViTModel):
 
     Args:
         config: A `ViTConfig` of `motion_vit_config`.
+        use_mask_token: Have a token for masked patches, as `ViTModel` for masked image modelling.
 
     Raises:
         ValueError: If `image_size` and `patch_size` are neither those of motion patches nor those of raw joint sequences.
     """
 
-    def __init__(self, config: ViTConfig) -> None:
-        super().__init__(config, add_pooling_layer=False)
+    def __init__(self, config: ViTConfig, use_mask_token: bool = False) -> None:
+        super().__init__(config, add_pooling_layer=False, use_mask_token=use_mask_token)
         size, patch = _pair(config.image_size), _pair(config.patch_size)
         raw_joints = patch == (1, size[1])
         if size[0] % patch[0] or not (raw_joints or (patch[0] == patch[1] and size[1] == NUM_PARTS * patch[1])):
@@ -54,7 +55,7 @@ class MotionViTModel(ViTModel):
                 f"{NUM_PARTS} · patch_size] with whole windows, or [frames, joints] with patch_size=[1, joints]: see "
                 "motion_vit_config"
             )
-        self.embeddings = MotionViTEmbeddings(config)
+        self.embeddings = MotionViTEmbeddings(config, use_mask_token)
         self.post_init()
 
 

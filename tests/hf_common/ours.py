@@ -1,0 +1,170 @@
+"""transformers' common tests, unmodified, for every model class, the configuration and the feature extractor of this package."""
+
+import unittest
+
+import torch
+from tests.test_configuration_common import ConfigTester
+from tests.test_feature_extraction_common import FeatureExtractionSavingTestMixin
+from tests.test_modeling_common import ModelTesterMixin, floats_tensor, ids_tensor
+from transformers import DistilBertConfig
+
+from motionpatches import (
+    MotionPatchesConfig,
+    MotionPatchesForMotionClassification,
+    MotionPatchesModel,
+    MotionPatchesMotionModelWithProjection,
+    MotionPatchesTextModelWithProjection,
+    MotionPatchProcessor,
+    motion_vit_config,
+)
+from motionpatches.motion_towers import MotionViTModel
+
+
+LAYERS, HEADS, WIDTH, WINDOWS, PATCH, TOKENS, VOCABULARY = 2, 2, 32, 4, 8, 7, 99
+
+
+class Tester:
+    """Sizes that the common tests ask for, a tiny configuration, and inputs."""
+
+    batch_size = 3
+    num_hidden_layers = LAYERS
+    num_attention_heads = HEADS
+    hidden_size = WIDTH
+    is_training = True
+
+    def __init__(self, parent, **fields):
+        self.parent = parent
+        self.fields = fields
+        self.seq_length = 1 + 5 * WINDOWS
+
+    def get_config(self):
+        sizes = {"hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "intermediate_size": 37}
+        text_config = DistilBertConfig(
+            vocab_size=VOCABULARY, dim=WIDTH, hidden_dim=37, n_layers=LAYERS, n_heads=HEADS, pad_token_id=0
+        )
+        motion_config = motion_vit_config("tiny", PATCH, WINDOWS * PATCH, **sizes)
+        return MotionPatchesConfig(motion_config=motion_config, text_config=text_config, projection_dim=16, **self.fields)
+
+    def motions(self):
+        persons = self.fields.get("num_persons", 1)
+        leading = (self.batch_size,) if persons == 1 else (self.batch_size, persons)
+        mask = torch.ones(*leading, WINDOWS, dtype=torch.long)
+        mask[0, ..., 2:] = 0
+        return {
+            "motion_values": floats_tensor([*leading, 3, WINDOWS * PATCH, 5 * PATCH]),
+            "motion_attention_mask": mask,
+        }
+
+    def texts(self):
+        mask = torch.ones(self.batch_size, TOKENS, dtype=torch.long)
+        mask[0, 5:] = 0
+        return {"input_ids": ids_tensor([self.batch_size, TOKENS], VOCABULARY), "attention_mask": mask}
+
+    def prepare_config_and_inputs_for_common(self):
+        return self.get_config(), self.motions()
+
+
+class BothTester(Tester):
+    def prepare_config_and_inputs_for_common(self):
+        return self.get_config(), {**self.motions(), **self.texts(), "return_loss": True}
+
+
+class TowerTester(Tester):
+    is_training = False  # a tower alone has no loss
+
+
+class TextTester(Tester):
+    is_training = False
+
+    def __init__(self, parent, **fields):
+        super().__init__(parent, **fields)
+        self.seq_length = TOKENS
+
+    def prepare_config_and_inputs_for_common(self):
+        return self.get_config(), self.texts()
+
+
+class ViTTester(TowerTester):
+    mask_length = 5 * WINDOWS  # of masked image modelling, which the signature of a ViT has
+    num_masks = WINDOWS
+
+    def get_config(self):
+        return super().get_config().motion_config
+
+    def prepare_config_and_inputs_for_common(self):
+        return self.get_config(), {"pixel_values": self.motions()["motion_values"]}
+
+
+class MotionPatchesModelTest(ModelTesterMixin, unittest.TestCase):
+    all_model_classes = (MotionPatchesModel,)
+    has_attentions = False  # they lie in the outputs of the towers
+    _is_composite = True
+    fields: dict = {}  # noqa: RUF012
+
+    def setUp(self):
+        self.model_tester = BothTester(self, **self.fields)
+
+    def test_config(self):
+        properties = ["projection_dim", "projection_dropout", "logit_scale_init_value", "num_persons", "motion_pooling"]
+        ConfigTester(
+            self, config_class=MotionPatchesConfig, has_text_modality=False, common_properties=properties
+        ).run_common_tests()
+
+
+class MotionPatchesModelMeanPoolingTest(MotionPatchesModelTest):
+    fields = {"motion_pooling": "mean", "text_pooling": "mean", "loss": "duplicate_aware"}  # noqa: RUF012
+
+
+class MotionPatchesModelTwoPersonsTest(MotionPatchesModelTest):
+    fields = {"num_persons": 2, "loss": "sigmoid", "learn_logit_scale": True}  # noqa: RUF012
+
+
+class MotionPatchesMotionModelWithProjectionTest(ModelTesterMixin, unittest.TestCase):
+    all_model_classes = (MotionPatchesMotionModelWithProjection,)
+    test_resize_embeddings = False  # of patches, not of a vocabulary
+
+    def setUp(self):
+        self.model_tester = TowerTester(self)
+
+
+class MotionPatchesTextModelWithProjectionTest(ModelTesterMixin, unittest.TestCase):
+    all_model_classes = (MotionPatchesTextModelWithProjection,)
+
+    def setUp(self):
+        self.model_tester = TextTester(self)
+
+
+class MotionPatchesForMotionClassificationTest(ModelTesterMixin, unittest.TestCase):
+    all_model_classes = (MotionPatchesForMotionClassification,)
+    test_resize_embeddings = False
+
+    def setUp(self):
+        self.model_tester = Tester(self)
+
+    def _prepare_for_class(self, inputs_dict, model_class, return_labels=False):
+        # The common tests know the classes of transformers by name, and give those labels.
+        inputs = super()._prepare_for_class(inputs_dict, model_class, return_labels)
+        if return_labels:
+            inputs["labels"] = torch.zeros(self.model_tester.batch_size, dtype=torch.long)
+        return inputs
+
+
+class MotionViTModelTest(ModelTesterMixin, unittest.TestCase):
+    all_model_classes = (MotionViTModel,)
+    test_resize_embeddings = False
+
+    def setUp(self):
+        self.model_tester = ViTTester(self)
+
+
+class MotionPatchProcessorTest(FeatureExtractionSavingTestMixin, unittest.TestCase):
+    feature_extraction_class = MotionPatchProcessor
+    feat_extract_dict = {  # noqa: RUF012
+        "patch_size": 8,
+        "max_frames": 64,
+        "fps": 25.0,
+        "interpolation": "landmarks",
+        "normalization": None,
+        "root": "relative",
+        "padding": "longest",
+    }

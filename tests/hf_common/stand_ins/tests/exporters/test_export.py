@@ -1,0 +1,2 @@
+class ExportTesterMixin:
+    """Its tests are not in the sdist."""

@@ -1,0 +1,2 @@
+class GenerationTesterMixin:
+    """Its tests are not in the sdist."""
