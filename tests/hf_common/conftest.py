@@ -1,6 +1,5 @@
-"""Holds each outcome against `expected.yaml`: an unlisted skip or failure fails the run, and so does a listed one that is gone."""
+"""Holds each outcome against `expected.yaml`: an unlisted skip or failure fails the run, as does a listed one that is gone."""
 
-import json
 import re
 import sys
 from collections import Counter, defaultdict
