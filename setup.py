@@ -47,11 +47,13 @@ REQUIRES = [
 ]
 EXTRAS = {
     "bench": ["opencv-python-headless>=4.8"],
+    "onnx": ["onnx>=1.19", "onnxscript>=0.5", "onnxruntime>=1.22"],
     "tensorboard": ["tensorboard>=2.16"],
     "test": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "ezc3d>=1.5", "tensorboard>=2.16"],
 }
+EXTRAS["test"] += EXTRAS["onnx"]
 # smplx is what the reader of SMPL parameters is compared with. Its licence is non-commercial: developers only.
-EXTRAS["dev"] = [*EXTRAS["test"], "smplx>=0.1.28", "build>=1.2", "mypy>=1.15", "ruff>=0.11"]
+EXTRAS["dev"] = [*EXTRAS["test"], "parameterized>=0.9", "smplx>=0.1.28", "build>=1.2", "mypy>=1.15", "ruff>=0.11"]
 EXTRAS["dev"] += ["types-PyYAML", "scipy-stubs", "types-tqdm"]
 
 setup(

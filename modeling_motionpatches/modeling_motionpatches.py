@@ -179,7 +179,10 @@ class MotionTowerMixin:
         else:
             outputs = encode_by_length(self.motion_model, values, mask, grid, pooling, **kwargs)
             pooled = outputs.pooler_output
-        outputs.pooler_output = self.motion_norm(pooled).reshape(-1, self.config.num_persons * pooled.shape[-1])
+        pooled = self.motion_norm(pooled)
+        if self.config.num_persons > 1:  # else left as it is: torch.export cannot reshape a strided view of any batch size
+            pooled = pooled.reshape(-1, self.config.num_persons * pooled.shape[-1])
+        outputs.pooler_output = pooled
         return outputs
 
     @torch.no_grad()
