@@ -120,6 +120,7 @@ class MotionPatchesPreTrainedModel(PreTrainedModel):
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_flash_attn = True
+    _supports_flex_attn = True
     _supports_attention_backend = True
     _no_split_modules = ["MotionViTEmbeddings", "ViTLayer"]  # noqa: RUF012
 

@@ -1,5 +1,6 @@
 """Processors: motions of any length, rate and skeleton → `motion_values`; captions → `input_ids`."""
 
+import inspect
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -519,7 +520,7 @@ class MotionTextProcessor(ProcessorMixin):
             text: A text or a list of texts, none of them empty.
             return_tensors: `"pt"`, `"np"` or `None`.
             motion_padding: `"max_length"` or `"longest"` for the motions; default is the motion processor's own setting.
-            text_kwargs: For the tokenizer. `padding` and `truncation` mean the text.
+            text_kwargs: For the tokenizer, by name or as one dict `text_kwargs=`. `padding` and `truncation` mean the text.
 
         Returns:
             `motion_values` and `motion_attention_mask` where motions are given, `input_ids` and `attention_mask` (B, L) where
@@ -528,12 +529,13 @@ class MotionTextProcessor(ProcessorMixin):
         Raises:
             ValueError: If neither is given, a text is empty, or a text is longer than the tokenizer's limit and `truncation`
                 was not asked for.
+            TypeError: For an argument that the tokenizer does not have, or that is given twice.
         """
         if motions is None and text is None:
             raise ValueError("pass motions=…, text=…, or both")
         data: dict[str, Any] = {}
         if text is not None:
-            data.update(self._tokenize(text, return_tensors, text_kwargs))
+            data.update(self._tokenize(text, return_tensors, self._check_text_kwargs(text_kwargs)))
         elif text_kwargs:
             raise ValueError(
                 f"unexpected arguments {sorted(text_kwargs)}: they are for the tokenizer, but text= was not given"
@@ -542,6 +544,22 @@ class MotionTextProcessor(ProcessorMixin):
             features = self.feature_extractor(motions, skeleton, fps, return_tensors=return_tensors, padding=motion_padding)
             data.update(features)
         return BatchFeature(data, tensor_type=return_tensors)
+
+    def _check_text_kwargs(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments for the tokenizer, which itself drops in silence what it does not know."""
+        nested = dict(given.get("text_kwargs") or {})
+        flat = {name: value for name, value in given.items() if name != "text_kwargs"}
+        twice = sorted(nested.keys() & flat.keys())
+        if twice:
+            raise TypeError(f"{', '.join(twice)} given twice, by name and in text_kwargs; drop one of the two")
+        known = {name for name in inspect.signature(self.tokenizer.__call__).parameters if name not in ("text", "kwargs")}
+        unknown = sorted({*nested, *flat} - known)
+        if unknown:
+            raise TypeError(
+                f"unexpected arguments {unknown}; known are motions, text, skeleton, fps, return_tensors, motion_padding, and "
+                f"those of the tokenizer: {', '.join(sorted(known))}"
+            )
+        return {**nested, **flat}
 
     def _tokenize(self, text: str | list[str], return_tensors: str | None, text_kwargs: dict[str, Any]) -> dict[str, Any]:
         texts = [text] if isinstance(text, str) else list(text)

@@ -70,6 +70,14 @@ def test_a_tower_without_mask_sees_no_padding(tokenizer, other_tower, pooling):
     assert (model.get_motion_features(motions).pooler_output[0] - embeds[0]).abs().max() > 1e-4
 
 
+@torch.no_grad()
+def test_the_mean_of_a_tower_without_mask_is_over_its_patches(tokenizer):
+    model = make(tokenizer, motion_config=OTHER_TOWERS["clip"], motion_pooling="mean")
+    outputs = model._encode_motions(values(2), None)
+    expected = outputs.last_hidden_state[:, 1:].mean(dim=1)  # without CLIP's class token
+    torch.testing.assert_close(outputs.pooler_output, model.motion_norm(expected))
+
+
 def test_a_tower_without_mask_learns_from_batches_of_several_lengths(tokenizer, other_tower):
     model = make(tokenizer, motion_config=other_tower).train()
     mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
@@ -86,7 +94,9 @@ def test_what_a_tower_without_mask_cannot_do_is_said(tokenizer):
         model.get_motion_features(values(2), torch.tensor([[1, 1, 1, 1], [0, 0, 0, 0]]))
     with pytest.raises(ValueError, match=r"runs once for each length, here \[2, 4\] windows"):
         model.get_motion_features(values(2), torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]]), output_hidden_states=True)
-    assert len(model.get_motion_features(values(2), output_hidden_states=True).hidden_states) == 3
+    equal = torch.tensor([[1, 1, 0, 0], [1, 1, 0, 0]])
+    states = model.get_motion_features(values(2), equal, output_hidden_states=True).hidden_states
+    assert [state.shape for state in states] == [(2, 1 + 2 * 5, 32)] * 3
     with pytest.raises(ValueError, match="attention over windows and parts is known of a ViT alone"):
         model.get_motion_attention(values(1))
     square = TimmWrapperConfig(architecture="vit_tiny_patch16_224", model_args={"embed_dim": 32, "depth": 1, "num_heads": 2})

@@ -550,3 +550,18 @@ def test_raw_joint_sequences_of_several_skeletons_have_no_common_form(motions):
         MotionPatchProcessor(representation="joints", patch_size=1, max_frames=64).fit(motions[:2])
     with pytest.raises(ValueError, match="needs patch_size=1, got 16"):
         MotionPatchProcessor(representation="joints")
+
+
+@pytest.mark.parametrize("wrong", [{"motion": [1]}, {"paddding": True}, {"text_kwargs": {"paddding": True}}])
+def test_a_misspelt_argument_is_not_dropped(processor, captions, wrong):
+    with pytest.raises(TypeError, match=r"unexpected arguments \['(motion|paddding)'\]; known are motions, text"):
+        processor(text=captions, **wrong)
+
+
+def test_arguments_of_the_tokenizer_by_name_or_as_a_dict(processor, captions):
+    by_name = processor(text=captions, padding="max_length", max_length=20)
+    nested = processor(text=captions, text_kwargs={"padding": "max_length", "max_length": 20})
+    assert by_name["input_ids"] == nested["input_ids"]
+    assert len(nested["input_ids"][0]) == 20
+    with pytest.raises(TypeError, match="padding given twice"):
+        processor(text=captions, padding=True, text_kwargs={"padding": True})

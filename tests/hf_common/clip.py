@@ -18,7 +18,7 @@ SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "i
 
 
 class Tester:
-    batch_size = 3
+    batch_size = 7
     num_hidden_layers = 2
     num_attention_heads = 2
     hidden_size = 32
@@ -34,16 +34,16 @@ class Tester:
         return config if self.side is None else getattr(config, self.side)
 
     def prepare_config_and_inputs_for_common(self):
-        texts = {"input_ids": ids_tensor([3, 7], 99), "attention_mask": torch.ones(3, 7, dtype=torch.long)}
-        every = {"pixel_values": {"pixel_values": floats_tensor([3, 3, 32, 32])}, "input_ids": texts}
+        texts = {"input_ids": ids_tensor([7, 7], 99), "attention_mask": torch.ones(7, 7, dtype=torch.long)}
+        every = {"pixel_values": {"pixel_values": floats_tensor([7, 3, 32, 32])}, "input_ids": texts}
         inputs = {key: value for name in self.inputs for key, value in every[name].items()}
         return self.get_config(), {**inputs, **({"return_loss": True} if len(self.inputs) > 1 else {})}
 
 
 class CLIPModelTest(ModelTesterMixin, unittest.TestCase):
     all_model_classes = (CLIPModel,)
-    has_attentions = False
     _is_composite = True
+    additional_model_inputs = ["pixel_values"]  # noqa: RUF012
 
     def setUp(self):
         self.model_tester = Tester(self, ["input_ids", "pixel_values"], is_training=True)

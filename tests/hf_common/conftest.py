@@ -24,7 +24,7 @@ class Outcomes:
 
     def __init__(self):
         self.found = {}
-        self.reasons = {}
+        self.messages = {}  # of skips and failures
         self.compared = set()
 
     def pytest_runtest_logreport(self, report):
@@ -34,34 +34,43 @@ class Outcomes:
             self.compared.add(class_name)
         if report.failed:  # a subtest that fails, too, fails its test
             self.found[key] = "failed"
-        elif report.skipped and type(report) is pytest.TestReport and self.found.get(key) != "failed":
+            self.messages[key] = getattr(getattr(report.longrepr, "reprcrash", None), "message", report.longreprtext)
+        elif report.skipped and self.found.get(key) != "failed":  # nor has a test passed that skipped a subtest
             self.found[key] = "skipped"
-            self.reasons[key] = report.longrepr[2].removeprefix("Skipped: ")
+            self.messages[key] = report.longrepr[2].removeprefix("Skipped: ")
         elif report.when == "call":
             self.found.setdefault(key, "passed")
 
-    def judge(self, expected):
-        """Sentences about what differs from the list; none if all is as listed."""
+    def judge(self, expected, whole):
+        """Sentences about what differs from the list; none if all is as listed. A `whole` run misses no test."""
         complaints = []
         for (class_name, test), outcome in sorted(self.found.items()):
             if class_name in self.compared:
                 continue
             name = f"{class_name}::{test}"
-            twin = expected["failures"].get(test, {}).get("classes", {}).get(class_name)
+            failure = expected["failures"].get(test, {})
+            twin = failure.get("classes", {}).get(class_name)
             if outcome == "failed" and twin is None:
                 complaints.append(f"{name} failed, which is not listed")
+            elif outcome == "failed" and not re.search(failure["message"], self.messages[class_name, test]):
+                complaints.append(f"{name} failed in another way than listed: {self.messages[class_name, test]}")
             elif outcome == "failed" and self.compared and self.found.get((twin, test)) != "failed":
                 complaints.append(f"{name} failed, but {twin} does not fail it")
             elif outcome != "failed" and twin is not None:
                 complaints.append(f"{name} is listed as a failure, but {outcome}")
             groups = [group for group in expected["skips"] if _is_listed(group["tests"].get(test, ()), class_name)]
             if outcome == "skipped":
-                reason = self.reasons[class_name, test]
+                reason = self.messages[class_name, test]
                 if not any(re.match(group["message"], reason) for group in groups):
                     complaints.append(f"{name} was skipped, which is not listed: {reason}")
             elif groups and not any(group.get("hardware") for group in groups):
                 complaints.append(f"{name} is listed as skipped, but {outcome}")
-        return complaints
+        gone = self._gone(expected) if whole else []
+        return complaints + [f"{name} is listed, but no class has such a test" for name in gone]
+
+    def _gone(self, expected):
+        listed = {*expected["failures"], *(test for group in expected["skips"] for test in group["tests"])}
+        return sorted(listed - {test for _, test in self.found})
 
     def counts(self):
         counted = defaultdict(Counter)
@@ -89,7 +98,7 @@ def pytest_sessionfinish(session):
     if config.option.collectonly or session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         return
     expected = yaml.safe_load((FOLDER / "expected.yaml").read_text(encoding="utf-8"))
-    config.complaints = config.outcomes.judge(expected)
+    config.complaints = config.outcomes.judge(expected, whole=not config.option.keyword)
     session.exitstatus = pytest.ExitCode.TESTS_FAILED if config.complaints else pytest.ExitCode.OK
     if config.getoption("--output"):
         _write(Path(config.getoption("--output")), config.outcomes)

@@ -26,7 +26,7 @@ LAYERS, HEADS, WIDTH, WINDOWS, PATCH, TOKENS, VOCABULARY = 2, 2, 32, 4, 8, 7, 99
 class Tester:
     """Sizes that the common tests ask for, a tiny configuration, and inputs."""
 
-    batch_size = 3
+    batch_size = 7  # what the comparison of attention implementations needs; a smaller one it fills up at random
     num_hidden_layers = LAYERS
     num_attention_heads = HEADS
     hidden_size = WIDTH
@@ -95,10 +95,15 @@ class ViTTester(TowerTester):
         return self.get_config(), {"pixel_values": self.motions()["motion_values"]}
 
 
-class MotionPatchesModelTest(ModelTesterMixin, unittest.TestCase):
+class OurTests(ModelTesterMixin):
+    # Asked of models added since 2023, which is told by a year in the file of the configuration; ours gives none.
+    test_can_init_all_missing_weights_before_2023 = True
+
+
+class MotionPatchesModelTest(OurTests, unittest.TestCase):
     all_model_classes = (MotionPatchesModel,)
-    has_attentions = False  # they lie in the outputs of the towers
     _is_composite = True
+    additional_model_inputs = ["motion_values", "motion_attention_mask"]  # noqa: RUF012
     fields: dict = {}  # noqa: RUF012
 
     def setUp(self):
@@ -119,23 +124,25 @@ class MotionPatchesModelTwoPersonsTest(MotionPatchesModelTest):
     fields = {"num_persons": 2, "loss": "sigmoid", "learn_logit_scale": True}  # noqa: RUF012
 
 
-class MotionPatchesMotionModelWithProjectionTest(ModelTesterMixin, unittest.TestCase):
+class MotionPatchesMotionModelWithProjectionTest(OurTests, unittest.TestCase):
     all_model_classes = (MotionPatchesMotionModelWithProjection,)
+    additional_model_inputs = ["motion_attention_mask"]  # noqa: RUF012
     test_resize_embeddings = False  # of patches, not of a vocabulary
 
     def setUp(self):
         self.model_tester = TowerTester(self)
 
 
-class MotionPatchesTextModelWithProjectionTest(ModelTesterMixin, unittest.TestCase):
+class MotionPatchesTextModelWithProjectionTest(OurTests, unittest.TestCase):
     all_model_classes = (MotionPatchesTextModelWithProjection,)
 
     def setUp(self):
         self.model_tester = TextTester(self)
 
 
-class MotionPatchesForMotionClassificationTest(ModelTesterMixin, unittest.TestCase):
+class MotionPatchesForMotionClassificationTest(OurTests, unittest.TestCase):
     all_model_classes = (MotionPatchesForMotionClassification,)
+    additional_model_inputs = ["motion_attention_mask"]  # noqa: RUF012
     test_resize_embeddings = False
 
     def setUp(self):
@@ -149,7 +156,7 @@ class MotionPatchesForMotionClassificationTest(ModelTesterMixin, unittest.TestCa
         return inputs
 
 
-class MotionViTModelTest(ModelTesterMixin, unittest.TestCase):
+class MotionViTModelTest(OurTests, unittest.TestCase):
     all_model_classes = (MotionViTModel,)
     test_resize_embeddings = False
 
