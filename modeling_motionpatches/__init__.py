@@ -47,8 +47,10 @@ _LAZY = {
     "plot_patches": "processing.plotting",
     "plot_retrieval": "processing.plotting",
     "plot_attention": "processing.plotting_attention",
+    "OnnxMotionPatches": "training.onnx_inference",
     "retrieval_metrics": "training.metrics",
     "classification_metrics": "training.metrics",
+    "MotionClassificationPipeline": "pipeline_motion_classification",
     "ZeroShotMotionClassificationPipeline": "pipeline_zero_shot_motion_classification",
 }
 
@@ -85,7 +87,7 @@ def __dir__() -> list[str]:
 
 
 def _register() -> None:
-    from .pipeline_zero_shot_motion_classification import register_pipeline
+    from . import pipeline_motion_classification, pipeline_zero_shot_motion_classification
 
     AutoConfig.register(MotionPatchesConfig.model_type, MotionPatchesConfig, exist_ok=True)
     # Of several classes AutoModel takes the one that a checkpoint names as its architecture, by default the first.
@@ -101,7 +103,8 @@ def _register() -> None:
         auto_class.register(MotionPatchesConfig, MotionPatchesForMotionClassification, exist_ok=True)
     AutoFeatureExtractor.register(MotionPatchesConfig, MotionPatchProcessor, exist_ok=True)
     AutoProcessor.register(MotionPatchesConfig, MotionTextProcessor, exist_ok=True)
-    register_pipeline()
+    pipeline_zero_shot_motion_classification.register_pipeline()
+    pipeline_motion_classification.register_pipeline()
 
 
 _register()

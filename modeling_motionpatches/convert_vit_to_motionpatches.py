@@ -82,10 +82,10 @@ def build_from_pretrained(
     **kwargs: Any,
 ) -> MotionPatchesModel:
     """See `MotionPatchesModel.from_motion_text_pretrained`."""
-    motion_config, motion_state = _load_motion_tower(motion_name)
+    motion_config, motion_state = load_motion_tower(motion_name)
     new: set[str] = set()
     if isinstance(motion_config, ViTConfig):
-        new = _fit_to_motion(motion_config, motion_state, max_frames, num_joints)
+        new = fit_to_motion(motion_config, motion_state, max_frames, num_joints)
     elif num_joints is not None:
         raise ValueError(
             f"num_joints={num_joints} is for a ViT over raw joint sequences, but {motion_name!r} is a "
@@ -95,13 +95,26 @@ def build_from_pretrained(
     if text_model.config.model_type == "clip_text_model":  # its first token is the same for every text
         kwargs.setdefault("text_pooling", "eos")
     model = model_class(MotionPatchesConfig(motion_config=motion_config, text_config=text_model.config, **kwargs))
-    if isinstance(motion_config, ViTConfig) and model.config.motion_pooling == "mean":
-        # The pretrained final norm goes where the norm of this model is.
-        norm = {key.removeprefix("layernorm."): motion_state.pop(key) for key in ("layernorm.weight", "layernorm.bias")}
-        model.motion_norm.load_state_dict(norm)
-    load_exactly(model.motion_model, motion_state, motion_name, new)
+    fill_motion_tower(model, motion_state, motion_name, new)
     load_text_tower(model, text_model, text_name)
     return model.eval()
+
+
+def fill_motion_tower(
+    model: Any, state_dict: Mapping[str, torch.Tensor], name: str, new: set[str] | frozenset[str] = frozenset()
+) -> None:
+    """Copy pretrained weights into the motion tower of any model here, all but those in `new`.
+
+    The final norm of a ViT goes where the norm of the model is: behind the pooling, where that is the mean.
+
+    Raises:
+        ValueError: If the weights do not fill the tower exactly.
+    """
+    state_dict = dict(state_dict)
+    if isinstance(model.config.motion_config, ViTConfig) and model.config.motion_pooling == "mean":
+        norm = {key.removeprefix("layernorm."): state_dict.pop(key) for key in ("layernorm.weight", "layernorm.bias")}
+        model.motion_norm.load_state_dict(norm)
+    load_exactly(model.motion_model, state_dict, name, new)
 
 
 def load_text_tower(model: MotionPatchesModel, pretrained: nn.Module, name: str) -> None:
@@ -129,7 +142,7 @@ def load_exactly(
         )
 
 
-def _fit_to_motion(
+def fit_to_motion(
     config: ViTConfig, state_dict: dict[str, torch.Tensor], max_frames: int, num_joints: int | None
 ) -> set[str]:
     """Turn a ViT over images into one over motions, in place; returns the names of weights that must be new."""
@@ -150,7 +163,7 @@ def _fit_to_motion(
     return patch_embedding
 
 
-def _load_motion_tower(name: str) -> tuple[PreTrainedConfig, dict[str, torch.Tensor]]:
+def load_motion_tower(name: str) -> tuple[PreTrainedConfig, dict[str, torch.Tensor]]:
     """Configuration and weights of a vision model; of a plain ViT in the names of `transformers.ViTModel`."""
     import timm
 

@@ -40,7 +40,8 @@ class DuplicateAwareCrossEntropy(nn.Module):
     """Symmetric cross-entropy, sum of both directions, in which each row may have several positives.
 
     The target of a row is spread evenly over its positives (UniCL, Yang et al., CVPR 2022, equations 3 to 5), so that equal
-    captions in one batch are no false negatives. Where each row has one positive it is `SymmetricCrossEntropy("sum")`.
+    captions in one batch are no false negatives. Where each row has one positive it is `SymmetricCrossEntropy("sum")`, and also
+    where equal captions have equal embeddings: it differs in training, where dropout gives each copy an embedding of its own.
     """
 
     def forward(self, logits: torch.Tensor, positives: torch.Tensor | None = None) -> torch.Tensor:

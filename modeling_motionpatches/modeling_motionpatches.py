@@ -118,6 +118,7 @@ class MotionPatchesPreTrainedModel(PreTrainedModel):
     main_input_name = "motion_values"
     input_modalities = ("text",)
     supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
@@ -239,7 +240,7 @@ class MotionTowerMixin:
             real = real * motion_attention_mask[..., None]
         real = real.reshape(len(attention), -1)
         pooled = attention[:, 0] if self.config.motion_pooling == "cls" else _masked_mean(attention[:, 1:], real)
-        pooled = pooled[:, 1:] * real
+        pooled = pooled[:, 1:]
         return (pooled / pooled.sum(dim=-1, keepdim=True)).reshape(shape)
 
     def _check_motion_values(self, motion_values: torch.Tensor, mask: torch.Tensor | None) -> None:

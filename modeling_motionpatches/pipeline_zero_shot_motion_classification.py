@@ -3,14 +3,15 @@
 from typing import Any
 
 import torch
-from transformers import AutoModel, Pipeline
-from transformers.pipelines import PIPELINE_REGISTRY
+from transformers import AutoModel
+
+from .motion_pipeline import MotionPipeline, best_first, check_arguments, given, register
 
 
 TASK = "zero-shot-motion-classification"
 
 
-class ZeroShotMotionClassificationPipeline(Pipeline):
+class ZeroShotMotionClassificationPipeline(MotionPipeline):
     """Classify 3D human motion among labels given as text, without training (paper section 5.2).
 
     Example:
@@ -25,9 +26,6 @@ class ZeroShotMotionClassificationPipeline(Pipeline):
     """
 
     _load_processor = True
-    _load_feature_extractor = False
-    _load_image_processor = False
-    _load_tokenizer = False
 
     def __call__(self, motions: Any, **kwargs: Any) -> Any:
         """Score labels for one motion, or for each of a list or dataset of motions.
@@ -51,11 +49,7 @@ class ZeroShotMotionClassificationPipeline(Pipeline):
         Raises:
             ValueError: If there are no labels, one is empty, or the template has no `{}`.
         """
-        if not hasattr(motions, "features"):
-            return super().__call__(motions, **kwargs)
-        # A `datasets.Dataset`, which transformers would take for one motion; a streamed one gives its results one by one.
-        results = super().__call__((row for row in motions), **kwargs)
-        return list(results) if hasattr(motions, "__len__") else results
+        return super().__call__(motions, **kwargs)
 
     def _sanitize_parameters(
         self,
@@ -68,22 +62,19 @@ class ZeroShotMotionClassificationPipeline(Pipeline):
         fps: float | None = None,
         **unknown: Any,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        if unknown:
-            raise TypeError(f"unexpected arguments: {', '.join(sorted(unknown))}")
+        check_arguments(unknown, top_k)
         if candidate_labels is not None:
             _check_labels(candidate_labels)
         if hypothesis_template is not None and "{}" not in hypothesis_template:
             raise ValueError(f"hypothesis_template={hypothesis_template!r} has no '{{}}' for the label")
-        if top_k is not None and top_k < 1:
-            raise ValueError(f"top_k must be at least 1, got {top_k}")
-        preprocess = _given(
+        preprocess = given(
             candidate_labels=candidate_labels,
             hypothesis_template=hypothesis_template,
             neutral_label=neutral_label,
             skeleton=skeleton,
             fps=fps,
         )
-        return preprocess, {}, _given(multi_label=multi_label, top_k=top_k)
+        return preprocess, {}, given(multi_label=multi_label, top_k=top_k)
 
     def preprocess(
         self,
@@ -117,12 +108,7 @@ class ZeroShotMotionClassificationPipeline(Pipeline):
         logits = model_outputs["logits"].reshape(-1).float()
         labels, neutral = logits[:-1], logits[-1]
         scores = torch.sigmoid(labels - neutral) if multi_label else labels.softmax(dim=0)
-        ranked = sorted(zip(scores.tolist(), model_outputs["labels"], strict=True), key=lambda pair: -pair[0])
-        return [{"score": score, "label": label} for score, label in ranked[:top_k]]
-
-
-def _given(**values: Any) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
+        return best_first(scores.tolist(), model_outputs["labels"], top_k)
 
 
 def _check_labels(labels: Any) -> None:
@@ -137,7 +123,4 @@ def _check_labels(labels: Any) -> None:
 
 def register_pipeline() -> None:
     """Make `transformers.pipeline("zero-shot-motion-classification")` known; harmless when repeated."""
-    if TASK not in PIPELINE_REGISTRY.get_supported_tasks():
-        PIPELINE_REGISTRY.register_pipeline(
-            TASK, pipeline_class=ZeroShotMotionClassificationPipeline, pt_model=AutoModel, type="multimodal"
-        )
+    register(TASK, ZeroShotMotionClassificationPipeline, AutoModel)

@@ -61,6 +61,10 @@ def test_equal_captions_share_the_target(logits):
     expected = slow_cross_entropy(rows, own) + slow_cross_entropy(transposed(rows), transposed(own))
     loss = DuplicateAwareCrossEntropy()
     assert loss(logits, positives).item() == pytest.approx(expected, rel=1e-12)
+    positives[1, 4] = True  # of one row only
+    rows, own = logits.tolist(), positives.tolist()
+    expected = slow_cross_entropy(rows, own) + slow_cross_entropy(transposed(rows), transposed(own))
+    assert loss(logits, positives).item() == pytest.approx(expected, rel=1e-12)
     plain = SymmetricCrossEntropy("sum")(logits)
     torch.testing.assert_close(loss(logits), plain)
     assert abs(loss(logits, positives) - plain) > 1e-3
@@ -104,9 +108,20 @@ def test_the_model_computes_the_loss_of_its_configuration(tokenizer, name):
     cosines = out.motion_embeds @ out.text_embeds.t()
     logits = cosines / 0.07 - (10 if name == "sigmoid" else 0)
     torch.testing.assert_close(out.logits_per_motion, logits)
-    positives = torch.tensor([[1, 0, 1], [0, 1, 0], [1, 0, 1]], dtype=torch.bool)
-    torch.testing.assert_close(out.loss, make_contrastive_loss(name)(logits, positives))
+    torch.testing.assert_close(out.loss, make_contrastive_loss(name)(logits))
     out.loss.backward()
     assert (model.logit_bias is not None) == (name == "sigmoid")
     if name == "sigmoid":
         assert model.logit_bias.grad.abs() > 0
+
+
+def test_equal_captions_under_dropout_are_positives_of_each_other(tokenizer):
+    torch.manual_seed(0)
+    model = MotionPatchesModel(tiny_config(tokenizer, loss="duplicate_aware")).train()
+    captions = ["a person walks forward", "someone jumps twice", "a person walks forward"]
+    tokens = tokenizer(captions, return_tensors="pt", padding=True, return_token_type_ids=False)
+    out = model(motion_values=torch.randn(3, 3, 32, 40), return_loss=True, **tokens)
+    positives = torch.tensor([[1, 0, 1], [0, 1, 0], [1, 0, 1]], dtype=torch.bool)
+    loss = DuplicateAwareCrossEntropy()
+    torch.testing.assert_close(out.loss, loss(out.logits_per_motion, positives))
+    assert abs(out.loss - loss(out.logits_per_motion)) > 1e-3

@@ -240,7 +240,11 @@ def test_attention_is_what_the_pooled_token_looks_at(tokenizer, pooling):
     assert model.config.motion_config._attn_implementation == "sdpa"  # as before
 
     model.set_attn_implementation("eager")
-    weights = model.get_motion_features(values(), mask, output_attentions=True).attentions[-1].mean(dim=1)
+    layers = [layer.mean(dim=1) for layer in model.get_motion_features(values(), mask, output_attentions=True).attentions]
+    first = model.get_motion_attention(values(), mask, layer=0)
+    rows = layers[0][2, :1] if pooling == "cls" else layers[0][2, 1:6]
+    torch.testing.assert_close(first[2, 0], rows.mean(dim=0)[1:6] / rows.mean(dim=0)[1:6].sum())
+    weights = layers[-1]
     # By hand for the third motion, which has one window: tokens 1 to 5 after the class token.
     rows = weights[2, :1] if pooling == "cls" else weights[2, 1:6]
     expected = rows.mean(dim=0)[1:6]
@@ -359,3 +363,16 @@ def test_the_vocabulary_grows_as_in_any_model_of_transformers(model):
     assert model.get_input_embeddings().weight.shape[0] == size + 3
     assert model.config.text_config.vocab_size == size + 3
     assert model.get_text_features(torch.tensor([[2, size + 2, 3]])).pooler_output.shape == (1, 16)
+
+
+def test_a_configuration_alone_makes_the_dual_encoder(tokenizer):
+    assert isinstance(AutoModel.from_config(tiny_config(tokenizer)), MotionPatchesModel)
+
+
+@pytest.mark.parametrize(("architecture", "patch_size"), [("vit_base_patch32_clip_224.openai", 32), ("resnet10t", 16)])
+def test_the_patch_size_of_a_network_of_timm_stands_in_its_name(tokenizer, architecture, patch_size):
+    config = MotionPatchesConfig(
+        motion_config=TimmWrapperConfig(architecture=architecture), text_config=tiny_config(tokenizer).text_config
+    )
+    assert config.patch_size == patch_size
+    assert config.motion_grid.columns == 5 * patch_size

@@ -102,7 +102,7 @@ def build_model(recipe: Recipe, processor: MotionTextProcessor) -> MotionPatches
         "num_persons": arguments.num_persons,
     }
     patches = processor.feature_extractor
-    num_joints = _num_joints(patches) if recipe.processor.representation == "joints" else None
+    num_joints = count_joints(patches) if recipe.processor.representation == "joints" else None
     if arguments.motion_name and arguments.text_name:
         model = MotionPatchesModel.from_motion_text_pretrained(
             arguments.motion_name,
@@ -134,7 +134,7 @@ def build_model(recipe: Recipe, processor: MotionTextProcessor) -> MotionPatches
     return model
 
 
-def _num_joints(patches: MotionPatchProcessor) -> int:
+def count_joints(patches: MotionPatchProcessor) -> int:
     """Joints of the skeleton that a processor of raw joint sequences was fitted on."""
     if "shared" not in patches.statistics:
         raise ValueError(

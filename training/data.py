@@ -1,6 +1,6 @@
-"""Batches of (motion, caption) pairs."""
+"""Batches of training motions, and of (motion, caption) pairs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Sampler
 from transformers import BatchFeature
 
 from ..processing.mirroring import mirror_caption, mirror_joints
-from ..processing.processing_motionpatches import MotionTextProcessor
+from ..processing.processing_motionpatches import MotionPatchProcessor, MotionTextProcessor, ResolvedMotion
 from .augmentation import Augmentation
 
 
@@ -23,33 +23,43 @@ class PairKey(NamedTuple):
     mirrored: bool
 
 
-class MotionTextDataset(torch.utils.data.Dataset):
-    """A prepared motion and one caption of a row. An item is asked for by a `PairKey`.
+class MotionDataset(torch.utils.data.Dataset):
+    """Prepared motions of rows; subclasses say what an item is.
 
     Args:
         rows: A data set with the columns of `processing.corpora.load_motions`.
-        processor: Makes the patches.
+        processor: Prepares the motions.
         augmentation: Changes to the motions, drawn anew from the seed of each item; default none.
     """
 
-    def __init__(self, rows: Dataset, processor: MotionTextProcessor, augmentation: Augmentation | None = None) -> None:
+    def __init__(self, rows: Dataset, processor: MotionPatchProcessor, augmentation: Augmentation | None = None) -> None:
         self.rows = rows.with_format("numpy")
-        self.captions: list[list[str]] = rows["captions"][:]
-        self.motion_processor = processor.feature_extractor
+        self.motion_processor = processor
         self.augmentation = augmentation or Augmentation()
 
     def __len__(self) -> int:
-        return len(self.captions)
+        return len(self.rows)
+
+    def draw(self, row: int, seed: int, mirrored: bool = False) -> ResolvedMotion:
+        """The motion of a row as the seed changes it, or its mirror image."""
+        motion = self.motion_processor.resolve([self.rows[int(row)]])[0]
+        if mirrored:
+            motion = motion._replace(joints=mirror_joints(motion.joints, motion.skeleton))
+        return self.augmentation.prepare(self.motion_processor, motion, np.random.default_rng(seed))
+
+
+class MotionTextDataset(MotionDataset):
+    """A prepared motion and one caption of a row. An item is asked for by a `PairKey`; arguments as in `MotionDataset`."""
+
+    def __init__(self, rows: Dataset, processor: MotionTextProcessor, augmentation: Augmentation | None = None) -> None:
+        super().__init__(rows, processor.feature_extractor, augmentation)
+        self.captions: list[list[str]] = rows["captions"][:]
 
     def __getitem__(self, key: PairKey) -> dict[str, Any]:
         row, number, seed, mirrored = key
-        motion = self.motion_processor.resolve([self.rows[int(row)]])[0]
         caption = self.captions[row][number]
-        if mirrored:
-            motion = motion._replace(joints=mirror_joints(motion.joints, motion.skeleton))
-            caption = mirror_caption(caption)
-        motion = self.augmentation.prepare(self.motion_processor, motion, np.random.default_rng(seed))
-        return {"motion": motion, "caption": caption, "seed": seed}
+        caption = mirror_caption(caption) if mirrored else caption
+        return {"motion": self.draw(row, seed, mirrored), "caption": caption, "seed": seed}
 
 
 class Collator:
@@ -59,12 +69,16 @@ class Collator:
         self.processor = processor
 
     def __call__(self, items: list[dict[str, Any]]) -> BatchFeature:
-        generator = np.random.default_rng([item["seed"] for item in items])
-        batch = self.processor.feature_extractor.to_patches(
-            [item["motion"] for item in items], return_tensors="pt", truncation="random", generator=generator
-        )
+        batch = crop_and_pad(self.processor.feature_extractor, items)
         batch.update(tokenize(self.processor, [item["caption"] for item in items]))
         return batch
+
+
+def crop_and_pad(processor: MotionPatchProcessor, items: Sequence[Mapping[str, Any]]) -> BatchFeature:
+    """Patches of the `motion` of each item; what is too long is cropped at random, from the items' own `seed`s."""
+    generator = np.random.default_rng([item["seed"] for item in items])
+    motions = [item["motion"] for item in items]
+    return processor.to_patches(motions, return_tensors="pt", truncation="random", generator=generator)
 
 
 def tokenize(processor: MotionTextProcessor, captions: Sequence[str]) -> BatchFeature:

@@ -34,21 +34,23 @@ def load_checkpoint(checkpoint: str | Path) -> tuple[MotionPatchesModel, MotionT
     """
     folder = Path(checkpoint)
     if folder.is_dir():
-        for file, what, mend in (
-            ("config.json", "model", "model.save_pretrained"),
-            ("processor_config.json", "processor", "processor.save_pretrained"),
-        ):
-            if not (folder / file).exists():
-                raise FileNotFoundError(
-                    f"checkpoint {str(folder)!r} has no {what} ({file}); {mend}({str(folder)!r}) writes it"
-                )
+        _check_part(folder, "config.json", "model")
     elif str(checkpoint).startswith((".", "/")) or str(checkpoint).count("/") > 1:
         raise FileNotFoundError(f"no checkpoint folder {str(folder)!r}")
     model = AutoModel.from_pretrained(checkpoint)
     if not isinstance(model, MotionPatchesModel):
         raise ValueError(f"checkpoint {str(checkpoint)!r} holds a {type(model).__name__}; a MotionPatchesModel is needed")
+    if folder.is_dir():
+        _check_part(folder, "processor_config.json", "processor")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return model.to(device).eval(), AutoProcessor.from_pretrained(checkpoint)
+
+
+def _check_part(folder: Path, file: str, what: str) -> None:
+    if not (folder / file).exists():
+        raise FileNotFoundError(
+            f"checkpoint {str(folder)!r} has no {what} ({file}); {what}.save_pretrained({str(folder)!r}) writes it"
+        )
 
 
 @dataclass

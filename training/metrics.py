@@ -80,7 +80,7 @@ def chance_level(captions_or_num: Sequence[str] | int, protocol: str = "strict")
 
 
 def classification_metrics(scores: Any, labels: Any, topk: Sequence[int] = (1, 5)) -> dict[str, Any]:
-    """Accuracy of zero-shot classification, as in the paper's BABEL experiment (section 5.2).
+    """Accuracy of classification, zero-shot as in the paper's BABEL experiment (section 5.2) or by a trained classifier.
 
     Args:
         scores: Shape (N, C), numpy array or torch tensor; higher is better.
@@ -115,6 +115,50 @@ def classification_metrics(scores: Any, labels: Any, topk: Sequence[int] = (1, 5
         "num": num,
         "chance": {**chance, "macro_top1": 100.0 / num_classes},
     }
+
+
+def majority_level(labels: Any, num_classes: int) -> dict[str, float]:
+    """Accuracy of always answering the class that occurs most often in `labels` (N,), in percent: `"top1"`, `"macro_top1"`.
+
+    Raises:
+        ValueError: If a label is no integer in 0..num_classes-1.
+    """
+    labels = _to_numpy(labels)
+    _check_labels(labels, len(labels), num_classes)
+    support = np.bincount(labels, minlength=num_classes)
+    return {"top1": float(100.0 * support.max() / len(labels)), "macro_top1": float(100.0 / np.count_nonzero(support))}
+
+
+def confused_pairs(scores: Any, labels: Any, classes: Sequence[str], num: int = 10) -> list[dict[str, Any]]:
+    """The pairs of classes that are mistaken for each other most often.
+
+    Args:
+        scores: Shape (N, C); the highest of a row is the answer, the first of equals.
+        labels: Shape (N,), integers in 0..C-1.
+        classes: Names of the C classes.
+        num: How many pairs at most.
+
+    Returns:
+        `{"label", "answer", "num", "of"}`, most frequent first: `num` of the `of` motions of class `label` were taken for
+        `answer`.
+
+    Raises:
+        ValueError: If shapes disagree, a label is no integer in 0..C-1, or a score is NaN.
+    """
+    scores, labels = _matrix(scores, "scores", "(N, C)"), _to_numpy(labels)
+    _check_labels(labels, *scores.shape)
+    if len(classes) != scores.shape[1]:
+        raise ValueError(f"{len(classes)} classes for scores of shape {scores.shape}; expected one name a column")
+    counts = np.zeros((len(classes), len(classes)), dtype=int)
+    np.add.at(counts, (labels, scores.argmax(axis=1)), 1)
+    support = counts.sum(axis=1)
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None, kind="stable")[: min(num, np.count_nonzero(counts))]
+    pairs = [divmod(int(place), len(classes)) for place in order]
+    return [
+        {"label": classes[row], "answer": classes[column], "num": int(counts[row, column]), "of": int(support[row])}
+        for row, column in pairs
+    ]
 
 
 def label_map(

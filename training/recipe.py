@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import yaml
 from transformers import HfArgumentParser
@@ -15,8 +15,8 @@ from ..processing.processing_motionpatches import ACROSS_SKELETONS
 
 
 @dataclass
-class ModelArguments:
-    """The networks; see `MotionPatchesConfig`."""
+class TowerArguments:
+    """The motion tower; see `MotionPatchesConfig`."""
 
     motion_name: str | None = field(
         default=None, metadata={"help": "timm name, folder or Hub id of a vision model; empty: a ViT from scratch"}
@@ -24,6 +24,13 @@ class ModelArguments:
     motion_size: str = field(default="base", metadata={"help": "size of a ViT from scratch: tiny, small, base or large"})
     num_persons: int = field(default=1, metadata={"help": "persons in one motion, who share the motion tower"})
     motion_depth: int | None = field(default=None, metadata={"help": "layers of a ViT from scratch, if not the size's own"})
+    motion_pooling: Literal["cls", "mean"] = "cls"
+
+
+@dataclass
+class ModelArguments(TowerArguments):
+    """The networks of contrastive training; see `MotionPatchesConfig`."""
+
     text_name: str | None = field(
         default="distilbert-base-uncased",
         metadata={
@@ -35,11 +42,17 @@ class ModelArguments:
     vocab_size: int = field(default=2000, metadata={"help": "vocabulary of a tokenizer trained on the captions"})
     projection_dim: int = 256
     projection_dropout: float = 0.5
-    motion_pooling: Literal["cls", "mean"] = "cls"
     text_pooling: Literal["cls", "mean", "eos"] = "cls"
     loss: Literal["softmax_sum", "softmax_mean", "sigmoid", "duplicate_aware"] = "softmax_sum"
     temperature: float = 0.07
     learn_logit_scale: bool = False
+
+
+@dataclass
+class ClassifierArguments(TowerArguments):
+    """The network of classification; the tower's fields are for one that starts from no checkpoint of ours."""
+
+    classifier_dropout: float = field(default=0.0, metadata={"help": "dropout before the classifier"})
 
 
 @dataclass
@@ -73,28 +86,19 @@ class ProcessorArguments:
 
 
 @dataclass
-class RunArguments:
-    """Data, optimisation, selection and what is kept."""
+class OptimisationArguments:
+    """Data and optimisation of any training."""
 
     datasets: list[str] | None = field(default=None, metadata={"help": "which folders of the data to take; default all"})
     epochs: int = 50
     batch_size: int = 256
-    unique_captions: bool = field(
-        default=True, metadata={"help": "keep equal captions out of one batch: they are false negatives"}
-    )
     augment_heading: float = field(default=0.0, metadata={"help": "turn training motions by up to this many degrees"})
     augment_tempo: float = field(default=0.0, metadata={"help": "play them faster or slower by up to this fraction"})
     augment_offset: float = field(default=0.0, metadata={"help": "displace each joint, standard deviation in metres"})
     augment_jitter: float = field(default=0.0, metadata={"help": "displace each joint of each frame, likewise"})
-    augment_mirror: float = field(
-        default=0.0, metadata={"help": "take the mirror image of a motion and its caption with this probability"}
-    )
     lr_motion: float = 1e-4
-    lr_text: float = 1e-5
-    lr_head: float = 1e-3
     weight_decay: float = 0.0
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
-    schedule_stretch: float = field(default=1.0, metadata={"help": "length of the schedule over that of the run"})
     warmup_ratio: float = 0.0
     max_grad_norm: float | None = field(default=1.0, metadata={"help": "clip gradients at this norm; empty: do not"})
     precision: Literal["auto", "no", "bf16", "fp16"] = field(
@@ -102,40 +106,89 @@ class RunArguments:
     )
     seed: int = 0
     num_workers: int = 0
-    select_on: list[str] | None = field(
-        default=None,
-        metadata={"help": "data sets whose validation splits are averaged for the best checkpoint; default all"},
-    )
     tracker: Literal["auto", "none", "tensorboard"] = field(
         default="auto", metadata={"help": "auto: TensorBoard if installed"}
     )
 
 
 @dataclass
-class Recipe:
+class RunArguments(OptimisationArguments):
+    """Data, optimisation, selection and what is kept, of contrastive training."""
+
+    unique_captions: bool = field(
+        default=True, metadata={"help": "keep equal captions out of one batch: they are false negatives"}
+    )
+    augment_mirror: float = field(
+        default=0.0, metadata={"help": "take the mirror image of a motion and its caption with this probability"}
+    )
+    lr_text: float = 1e-5
+    lr_head: float = 1e-3
+    schedule_stretch: float = field(default=1.0, metadata={"help": "length of the schedule over that of the run"})
+    select_on: list[str] | None = field(
+        default=None,
+        metadata={"help": "data sets whose validation splits are averaged for the best checkpoint; default all"},
+    )
+
+
+@dataclass
+class FineTuningArguments(OptimisationArguments):
+    """Data and optimisation of classification."""
+
+    task: Literal["classification"] = "classification"
+    batch_size: int = 32
+    lr_classifier: float = field(default=1e-3, metadata={"help": "rate of the classifier; lr_motion=0 trains it alone"})
+
+
+@dataclass
+class BaseRecipe:
     """A named set of arguments."""
 
     name: str
-    model: ModelArguments
+    model: TowerArguments
     processor: ProcessorArguments
-    run: RunArguments
+    run: OptimisationArguments
+
+    task: ClassVar[str]
+    parts: ClassVar[tuple[type, ...]]
 
     def to_dict(self) -> dict[str, Any]:
         """Flat, as in the YAML file."""
         return {k: v for part in (self.model, self.processor, self.run) for k, v in dataclasses.asdict(part).items()}
 
 
-_PARTS = (ModelArguments, ProcessorArguments, RunArguments)
+@dataclass
+class Recipe(BaseRecipe):
+    """A recipe of contrastive training."""
+
+    model: ModelArguments
+    run: RunArguments
+
+    task = "contrastive"
+    parts = (ModelArguments, ProcessorArguments, RunArguments)
 
 
-def list_recipes() -> list[str]:
-    """Names of the recipes that come with the package."""
-    folder = resources.files("motionpatches.training") / "recipes"
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+@dataclass
+class ClassificationRecipe(BaseRecipe):
+    """A recipe of fine-tuning with labels."""
+
+    model: ClassifierArguments
+    run: FineTuningArguments
+
+    task = "classification"
+    parts = (ClassifierArguments, ProcessorArguments, FineTuningArguments)
+
+
+_FOLDER = resources.files("motionpatches.training") / "recipes"
+_R = TypeVar("_R", bound=BaseRecipe)
+
+
+def list_recipes(task: str = "contrastive") -> list[str]:
+    """Names of the recipes for a task, `"contrastive"` or `"classification"`, that come with the package."""
+    return [name for name in _packaged_names() if _task_of(_read_packaged(name)) == task]
 
 
 def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe.
+    """Read a recipe of contrastive training.
 
     Args:
         name_or_path: A name of `list_recipes`, or the path of a YAML file of your own.
@@ -143,29 +196,29 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
 
     Raises:
         FileNotFoundError: If it is neither a name nor a file.
-        ValueError: If the file is no flat mapping, a field is unknown, or a value has the wrong type.
+        ValueError: If the file is no flat mapping, is for another task, a field is unknown, or a value has the wrong type.
     """
-    path = Path(name_or_path)
-    if path.suffix in (".yaml", ".yml"):
-        if not path.exists():
-            raise FileNotFoundError(f"no recipe file {str(path)!r}")
-        text, name = path.read_text(encoding="utf-8"), path.stem
-    elif str(name_or_path) in list_recipes():
-        name = str(name_or_path)
-        text = (resources.files("motionpatches.training") / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
-    else:
-        raise FileNotFoundError(
-            f"no recipe {str(name_or_path)!r}; pass the path of a .yaml file or one of: {', '.join(list_recipes())}"
+    return _load(Recipe, name_or_path, overrides)
+
+
+def load_classification_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> ClassificationRecipe:
+    """Read a recipe of fine-tuning with labels, which says `task: classification`; arguments and errors as in `load_recipe`."""
+    return _load(ClassificationRecipe, name_or_path, overrides)
+
+
+def decided_by_checkpoint() -> set[str]:
+    """The fields that are not used where training starts from a checkpoint: tower and patches are as they are."""
+    return {f.name for part in (TowerArguments, ProcessorArguments) for f in dataclasses.fields(part)} - {"per_skeleton"}
+
+
+def check_used(overrides: Sequence[str]) -> None:
+    """Raise a `ValueError` if fine-tuning from a checkpoint is to replace a field that the checkpoint decides."""
+    unused = [override for override in overrides if override.partition("=")[0].strip() in decided_by_checkpoint()]
+    if unused:
+        raise ValueError(
+            f"--set {', '.join(unused)}: the tower and the patches of a checkpoint are kept as they are; leave that out, or "
+            "leave the checkpoint out to start from a tower of the recipe's own"
         )
-    values = yaml.safe_load(text) or {}
-    if not isinstance(values, dict):
-        raise ValueError(f"recipe {name!r} must be a flat mapping of fields, got {type(values).__name__}")
-    for override in overrides:
-        key, separator, value = override.partition("=")
-        if not separator:
-            raise ValueError(f"override {override!r} must have the form field=value")
-        values[key.strip()] = yaml.safe_load(value) if value.strip().startswith("[") else value.strip() or None
-    return parse_recipe(name, values)
 
 
 def parse_recipe(name: str, values: Mapping[str, Any]) -> Recipe:
@@ -174,13 +227,49 @@ def parse_recipe(name: str, values: Mapping[str, Any]) -> Recipe:
     Raises:
         ValueError: If a field is unknown or a value has the wrong type.
     """
-    fields = {f.name: f for part in _PARTS for f in dataclasses.fields(part)}
+    return _parse(Recipe, name, values)
+
+
+def parse_classification_recipe(name: str, values: Mapping[str, Any]) -> ClassificationRecipe:
+    """`parse_recipe` for classification."""
+    return _parse(ClassificationRecipe, name, values)
+
+
+def _load(kind: type[_R], name_or_path: str | Path, overrides: Sequence[str]) -> _R:
+    path, known = Path(name_or_path), list_recipes(kind.task)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.exists():
+            raise FileNotFoundError(f"no recipe file {str(path)!r}")
+        name = path.stem
+        values = _read_yaml(path.read_text(encoding="utf-8"), name)
+    elif str(name_or_path) in _packaged_names():
+        name = str(name_or_path)
+        values = _read_packaged(name)
+    else:
+        raise FileNotFoundError(
+            f"no recipe {str(name_or_path)!r}; pass the path of a .yaml file or one of: {', '.join(known)}"
+        )
+    if _task_of(values) != kind.task:
+        raise ValueError(
+            f"recipe {name!r} is for {_task_of(values)} training, not for {kind.task}; of the package's those are: "
+            f"{', '.join(known)}. (A file of your own for fine-tuning with labels says task: classification.)"
+        )
+    for override in overrides:
+        key, separator, value = override.partition("=")
+        if not separator:
+            raise ValueError(f"override {override!r} must have the form field=value")
+        values[key.strip()] = yaml.safe_load(value) if value.strip().startswith("[") else value.strip() or None
+    return _parse(kind, name, values)
+
+
+def _parse(kind: type[_R], name: str, values: Mapping[str, Any]) -> _R:
+    fields = {f.name: f for part in kind.parts for f in dataclasses.fields(part)}
     for key in values:
         if key not in fields:
             close = difflib.get_close_matches(key, fields, n=3)
             hint = f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(sorted(fields))}"
             raise ValueError(f"recipe {name!r} has an unknown field {key!r}; {hint}")
-    parser = HfArgumentParser(_PARTS, allow_abbrev=False)
+    parser = HfArgumentParser(kind.parts, allow_abbrev=False)
     parser.error = _raise  # argparse would end the process
     arguments: list[str] = []
     for key, value in values.items():
@@ -195,7 +284,26 @@ def parse_recipe(name: str, values: Mapping[str, Any]) -> Recipe:
         for field_ in dataclasses.fields(part):
             if field_.name in values and values[field_.name] is None:
                 setattr(part, field_.name, None)
-    return Recipe(name, *parts)
+    return kind(name, *parts)
+
+
+def _packaged_names() -> list[str]:
+    return sorted(entry.name.removesuffix(".yaml") for entry in _FOLDER.iterdir() if entry.name.endswith(".yaml"))
+
+
+def _read_packaged(name: str) -> dict[str, Any]:
+    return _read_yaml((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"), name)
+
+
+def _read_yaml(text: str, name: str) -> dict[str, Any]:
+    values = yaml.safe_load(text) or {}
+    if not isinstance(values, dict):
+        raise ValueError(f"recipe {name!r} must be a flat mapping of fields, got {type(values).__name__}")
+    return values
+
+
+def _task_of(values: Mapping[str, Any]) -> Any:
+    return values.get("task", Recipe.task)
 
 
 def _raise(message: str) -> None:
