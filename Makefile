@@ -6,10 +6,10 @@ INSTALLED := $(VENV)/.installed
 QUICKSTART_DIR ?= quickstart
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-slow test-transformers bench bench-embed robustness skeletons smoke lint format types wheel clean
+.PHONY: help install quickstart test test-slow test-transformers bench bench-embed few-labels robustness skeletons smoke lint format types wheel clean
 
 help:  ## Show this help
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 $(INSTALLED): setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -40,6 +40,9 @@ bench-embed: $(INSTALLED)  ## Measure how fast the towers embed, and what less p
 	$(BIN)/python -m pip install --quiet --editable ".[onnx]"
 	$(BIN)/python benchmarks/embedding_speed.py --output docs/results/embedding_speed.json \
 		--checkpoint $(QUICKSTART_DIR)/run/best --data $(QUICKSTART_DIR)/data
+
+few-labels: $(INSTALLED)  ## Measure fine-tuning with few labels against training from scratch (after make quickstart)
+	$(BIN)/python benchmarks/few_labels.py --checkpoint $(QUICKSTART_DIR)/run/best --output docs/results/few_labels.json
 
 # MOTIONPATCHES_DATA names the folder of real motion. An hour or two on a laptop; goes on where it stopped.
 robustness: $(INSTALLED)  ## Measure the robustness to the skeleton and write docs/robustness.md
