@@ -48,6 +48,7 @@ _LAZY = {
     "plot_retrieval": "processing.plotting",
     "plot_attention": "processing.plotting_attention",
     "OnnxMotionPatches": "training.onnx_inference",
+    "push_to_hub": "training.sharing",
     "retrieval_metrics": "training.metrics",
     "classification_metrics": "training.metrics",
     "MotionClassificationPipeline": "pipeline_motion_classification",

@@ -18,6 +18,10 @@ from .configuration_motionpatches import MotionPatchesConfig
 from .loss_motionpatches import equal_texts, make_contrastive_loss
 from .motion_towers import MotionViTModel, encode_by_length, tower_width
 
+# So that a model that was loaded and is saved again brings along the code of the pipelines that its configuration names.
+from .pipeline_motion_classification import MotionClassificationPipeline  # noqa: F401
+from .pipeline_zero_shot_motion_classification import ZeroShotMotionClassificationPipeline  # noqa: F401
+
 
 @dataclass
 class MotionPatchesOutput(ModelOutput):

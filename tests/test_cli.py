@@ -33,7 +33,8 @@ def run(*arguments):
 def test_help_names_every_command():
     result = run("--help")
     assert result.exit_code == 0
-    for name in ("quickstart", "train", "evaluate", "classify", "retrieve", "embed", "attend", "convert", "inspect"):
+    commands = "quickstart train finetune evaluate classify retrieve embed attend convert export push inspect"
+    for name in commands.split():
         assert re.search(rf"\b{name}\b", result.output)
 
 

@@ -106,6 +106,9 @@ def test_fine_tuning_starts_from_the_weights_and_adds_statistics_of_a_new_skelet
     rates = {"lr_motion": 0.0, "lr_text": 0.0, "lr_head": 0.0}
     frozen = parse_recipe("tiny", {**TINY_RECIPE, "epochs": 1, "per_skeleton": True, **rates})
     train(frozen, type(tiny_data)({"train": rows}), tmp_path / "run", init_from=str(trained_run / "best"))
+    resumed = train(frozen, type(tiny_data)({"train": rows}), tmp_path / "run", resume=True)
+    assert resumed["start"].endswith("best")  # where the weights come from is not forgotten
+    assert str(trained_run.parent) not in resumed["start"]
     for name, tensor in weights(trained_run, "best").items():
         assert torch.equal(tensor, weights(tmp_path / "run")[name])
     before, after = (

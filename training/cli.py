@@ -26,6 +26,9 @@ _SHOWN = (ValueError, TypeError, OSError, ImportError, FloatingPointError)
 Checkpoint = Annotated[str, typer.Argument(help="Folder or Hub id of a trained model.")]
 Data = Annotated[Path, typer.Option("--data", help="Folder of motion data, or of motion files (BVH, glTF, C3D, NumPy …).")]
 Skeleton = Annotated[str | None, typer.Option(help="Skeleton of files that do not say theirs, e.g. smpl22.")]
+Template = Annotated[
+    str | None, typer.Option(help="Text into which a label is put, of a contrastive model; default “A person {}.”")
+]
 Fps = Annotated[float | None, typer.Option(help="Frames per second of files that do not say theirs.")]
 
 
@@ -83,6 +86,34 @@ def train(
 
 
 @command
+def finetune(
+    data: Annotated[Path, typer.Option(help="Folder of motion data with labels and splits train and validation.")],
+    output: Annotated[Path, typer.Option(help="Folder of the run: best/, state/, results.json.")],
+    checkpoint: Annotated[
+        str | None,
+        typer.Argument(help="Folder or Hub id of a model to start from; leave it out to start from the recipe's own tower."),
+    ] = None,
+    recipe: Annotated[
+        str, typer.Option(help="Name of a recipe for classification, or path of your own YAML file.")
+    ] = "classification",
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Replace a field of the recipe: --set epochs=10. Repeatable.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")] = False,
+) -> None:
+    """Train a classifier with labels, from a contrastive model, a classifier, or a tower of its own."""
+    from ..processing.corpora import load_motions
+    from .classification import finetune as run_finetuning
+    from .recipe import check_used, load_classification_recipe
+
+    loaded = load_classification_recipe(recipe, overrides or [])
+    if checkpoint is not None:
+        check_used(overrides or [])
+    results = run_finetuning(loaded, load_motions(data, loaded.run.datasets), output, checkpoint, resume)
+    console.print(f"best epoch {results['best_epoch']} of {results['epochs']}: {output / 'best'}", highlight=False)
+
+
+@command
 def evaluate(
     checkpoint: Checkpoint,
     data: Annotated[Path, typer.Option(help="Folder of motion data.")],
@@ -90,27 +121,48 @@ def evaluate(
     datasets: Annotated[
         list[str] | None, typer.Option(help="Which folders of the data to take; default all. Repeatable.")
     ] = None,
-    hypothesis_template: Annotated[str, typer.Option(help="Text into which a label is put.")] = "A person {}.",
+    hypothesis_template: Template = None,
     output: Annotated[Path | None, typer.Option(help="Write the results to this JSON file.")] = None,
 ) -> None:
-    """Measure retrieval in both directions, and zero-shot classification where the data has labels."""
-    from ..processing.corpora import load_motions
+    """Measure retrieval in both directions and zero-shot classification; or, of a classifier, its accuracy."""
+    from .card_results import weights_fingerprint
+    from .classifier import evaluate_classifier, holds_classifier, load_classifier, print_classification
     from .evaluation import evaluate as judge
     from .inference import load_checkpoint
     from .loop import describe_data
     from .results import command_line, environment, write_json
 
-    model, processor = load_checkpoint(checkpoint)
-    splits = load_motions(data, datasets)
-    if split not in splits:
-        raise ValueError(f"{data} has no split {split!r}; it has {', '.join(splits)}")
-    results = judge(model, processor, splits[split], hypothesis_template, progress=True)
-    print_results(results, console)
+    template: dict[str, Any] = {} if hypothesis_template is None else {"hypothesis_template": hypothesis_template}
+    if holds_classifier(checkpoint):
+        if template:
+            raise ValueError(f"{checkpoint!r} holds a classifier with classes of its own; leave --hypothesis-template out")
+        classifier, motion_processor = load_classifier(checkpoint)
+        rows = load_split(data, split, datasets)
+        results = evaluate_classifier(classifier, motion_processor, rows, split, progress=True)
+        print_classification(results, console)
+        judged: Any = classifier
+    else:
+        model, processor = load_checkpoint(checkpoint)
+        rows = load_split(data, split, datasets)
+        results = judge(model, processor, rows, **template, progress=True)
+        print_results(results, console)
+        judged = model
     if output is not None:
-        facts = {"task": "evaluate", "command": command_line(), "data": describe_data(splits[split]), "split": split}
+        facts = {"task": "evaluate", "command": command_line(), "data": describe_data(rows), "split": split}
+        facts["weights"] = weights_fingerprint(judged)
         training = read_training_facts(checkpoint)
         write_json(output, {**facts, "training": training, "results": results, **environment()})
         console.print(f"written to {output}", highlight=False)
+
+
+def load_split(data: Path, split: str, datasets: list[str] | None) -> Any:
+    """The rows of one split of motion data."""
+    from ..processing.corpora import load_motions
+
+    splits = load_motions(data, datasets)
+    if split not in splits:
+        raise ValueError(f"{data} has no split {split!r}; it has {', '.join(splits)}")
+    return splits[split]
 
 
 def read_training_facts(checkpoint: str) -> dict[str, Any] | None:
@@ -123,10 +175,11 @@ def read_training_facts(checkpoint: str) -> dict[str, Any] | None:
     if not file.exists():
         return None
     content = json.loads(file.read_text(encoding="utf-8"))
-    if content.get("task") != "train":
+    if content.get("task") not in ("train", "finetune"):
         return None
     recipe = {key: shorten_path(value) if isinstance(value, str) else value for key, value in content["recipe"].items()}
-    return {"recipe": recipe, **{key: content[key] for key in ("seed", "epochs", "best_epoch", "data")}}
+    facts = ("start", "seed", "epochs", "best_epoch", "data")
+    return {"recipe": recipe, **{key: content[key] for key in facts if key in content}}
 
 
 def print_results(results: dict[str, Any], console: Console) -> None:
@@ -156,31 +209,26 @@ def print_results(results: dict[str, Any], console: Console) -> None:
 def classify(
     checkpoint: Checkpoint,
     motions: Annotated[list[Path], typer.Argument(help="Motion files (BVH, glTF, C3D, NumPy …).")],
-    labels: Annotated[list[str], typer.Option("--label", help="A label, e.g. walks. Repeat for each.")],
-    hypothesis_template: Annotated[str, typer.Option(help="Text into which a label is put.")] = "A person {}.",
+    labels: Annotated[
+        list[str] | None,
+        typer.Option("--label", help="A label, e.g. walks; repeat for each. A classifier has classes of its own."),
+    ] = None,
+    hypothesis_template: Template = None,
     multi_label: Annotated[bool, typer.Option("--multi-label", help="Score each label on its own.")] = False,
+    top: Annotated[int | None, typer.Option(help="How many labels to show; default all, of a classifier 5.", min=1)] = None,
     skeleton: Skeleton = None,
     fps: Fps = None,
 ) -> None:
-    """Name what a person does, among labels of your choice, without training."""
-    from ..pipeline_zero_shot_motion_classification import TASK, ZeroShotMotionClassificationPipeline
-    from .inference import load_checkpoint
+    """Name what a person does: among labels of your choice, without training; or by a classifier that knows its classes."""
+    from .classifier import classification_pipeline
 
-    model, processor = load_checkpoint(checkpoint)
-    pipe = ZeroShotMotionClassificationPipeline(model=model, processor=processor, task=TASK, device=model.device)
+    pipe, arguments = classification_pipeline(checkpoint, labels or [], hypothesis_template, multi_label)
     for file in motions:
-        scores = pipe(
-            str(file),
-            candidate_labels=labels,
-            hypothesis_template=hypothesis_template,
-            multi_label=multi_label,
-            skeleton=skeleton,
-            fps=fps,
-        )
+        scores = pipe(str(file), **arguments, top_k=top, skeleton=skeleton, fps=fps)
         console.print(f"\n[bold]{escape(str(file))}[/]", highlight=False)
         table = Table("score", "label")
         for entry in scores:
-            table.add_row(f"{entry['score']:.3f}", entry["label"])
+            table.add_row(f"{entry['score']:.3f}", escape(entry["label"]))
         console.print(table)
 
 
@@ -263,7 +311,11 @@ def attend(
         inputs["motion_values"].to(model.device), None if mask is None else mask.to(model.device), layer, rollout
     )
     figure = plot_attention(
-        inputs["motion_values"][0], attention[0].cpu(), inputs["motion_attention_mask"][0], resolved.joints, resolved.skeleton
+        inputs["motion_values"][0],
+        attention[0].cpu(),
+        inputs["motion_attention_mask"][0],
+        resolved.joints,
+        resolved.skeleton,
     )
     figure.savefig(picture, dpi=110)
     console.print(f"drawn in {picture}", highlight=False)
@@ -352,6 +404,65 @@ def inspect(
         draw_inspection(found).savefig(picture, dpi=110)
     drawn = f"not drawn: {found.why_not_drawn}" if found.why_not_drawn else f"drawn in {picture}"
     console.print(drawn, highlight=False, markup=False)
+
+
+@command
+def export(
+    checkpoint: Checkpoint,
+    output: Annotated[Path, typer.Option(help="Folder for motion_tower, text_tower, processor and configuration.")],
+    export_format: Annotated[str, typer.Option("--format", help="onnx or torch-export.")] = "onnx",
+    int8: Annotated[bool, typer.Option("--int8", help="Also write ONNX files with weights in 8 bits.")] = False,
+) -> None:
+    """Write the two towers as ONNX or torch.export graphs, checked against PyTorch."""
+    from .inference import load_checkpoint
+    from .tower_export import check_request, export_towers
+
+    check_request(output, export_format, int8)
+    model, processor = load_checkpoint(checkpoint)
+    report = export_towers(model, processor, output, export_format, int8)
+    table = Table("file", "largest difference from PyTorch", "least cosine similarity")
+    for name, found in report["towers"].items():
+        table.add_row(name, f"{found['max_difference']:.1e}", f"{found['min_cosine']:.5f}")
+    console.print(table)
+    console.print(f"exported: {output}", highlight=False, markup=False)
+
+
+@command
+def push(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of a checkpoint, e.g. runs/first/best.")],
+    repo_id: Annotated[str, typer.Argument(help="Name on the Hub: user/name.")],
+    results: Annotated[
+        list[Path] | None, typer.Option(help="Results file of `evaluate`, for the card. Repeatable; a run's own is found.")
+    ] = None,
+    licence: Annotated[str | None, typer.Option(help="Licence of the weights as the Hub names it, e.g. cc-by-4.0.")] = None,
+    data_licence: Annotated[str | None, typer.Option(help="Licence of the training data, for the card.")] = None,
+    language: Annotated[str | None, typer.Option(help="Language of the captions, e.g. en, for the card.")] = None,
+    card: Annotated[Path | None, typer.Option(help="A card of your own, put there as it is.")] = None,
+    new_card: Annotated[bool, typer.Option("--new-card", help="Write a new card over one written by hand.")] = False,
+    private: Annotated[
+        bool | None, typer.Option("--private/--public", help="Of a new repository; default as your account says.")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch to commit to; default main.")] = None,
+    create_pr: Annotated[bool, typer.Option("--create-pr", help="Open a pull request in place of a commit.")] = False,
+    message: Annotated[str | None, typer.Option(help="Commit message.")] = None,
+) -> None:
+    """Share a checkpoint on the Hub: model, processor, pipeline code and card in one commit. Log in with `hf auth login`."""
+    from .sharing import push_checkpoint
+
+    facts = {"licence": licence, "data_licence": data_licence, "language": language}
+    commit = push_checkpoint(
+        checkpoint,
+        repo_id,
+        results=results,
+        facts={key: value for key, value in facts.items() if value is not None},
+        card=card,
+        new_card=new_card,
+        private=private,
+        revision=revision,
+        create_pr=create_pr,
+        commit_message=message,
+    )
+    console.print(f"pushed: {commit.pr_url or commit.commit_url}", highlight=False, markup=False, soft_wrap=True)
 
 
 def main() -> None:

@@ -1,51 +1,146 @@
 """One call that saves everything a checkpoint needs: model, processor, pipeline code and card."""
 
+import hashlib
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from huggingface_hub import ModelCard, ModelCardData
-from transformers import PreTrainedConfig
+from transformers import Pipeline, PreTrainedModel, PreTrainedTokenizerBase
 
-from ..modeling_motionpatches import MotionPatchesModel
-from ..pipeline_zero_shot_motion_classification import TASK, ZeroShotMotionClassificationPipeline
-from ..processing.processing_motionpatches import MotionTextProcessor
+from .. import pipeline_motion_classification, pipeline_zero_shot_motion_classification
+from ..motion_towers import tower_width
+from ..pipeline_motion_classification import MotionClassificationPipeline
+from ..pipeline_zero_shot_motion_classification import ZeroShotMotionClassificationPipeline
+from ..processing.processing_motionpatches import MotionPatchProcessor, MotionTextProcessor
 
 
+#: Beside the card: the facts that it was filled with, and its SHA-256, by which an edited card is known.
+CARD_FILE = "card.json"
 _NOT_STATED = "not stated"
+_NO_RESULTS = "Not measured yet."
+_NO_LICENCE = "The licence of the weights is not stated: ask whoever shares them before you use them."
+_TASKS = {
+    "model": (pipeline_zero_shot_motion_classification.TASK, "text-to-motion-retrieval"),
+    "classifier": (pipeline_motion_classification.TASK,),
+}
+_FACTS = {
+    "recipe_name", "seed", "epochs", "start", "training_data", "trained_with", "results", "language", "licence",
+    "licence_note", "data_licence",
+}  # fmt: skip
 
 
 def save_checkpoint(
-    model: MotionPatchesModel, processor: MotionTextProcessor, folder: Path, facts: Mapping[str, Any] | None = None
+    model: PreTrainedModel,
+    processor: Any,
+    folder: Path,
+    facts: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    card: str | None = None,
 ) -> None:
     """Save model, processor, pipeline and card into a folder; an older checkpoint there is replaced only by a whole new one.
 
     Args:
-        model: The model.
-        processor: Its processor.
+        model: Any model of this package. `MotionPatchesModel` and `MotionPatchesForMotionClassification` bring their pipeline.
+        processor: A `MotionTextProcessor`; of a motion tower or a classifier a `MotionPatchProcessor` will do, of a text tower
+            a tokenizer.
         folder: Where to. `AutoModel`, `AutoProcessor` and `pipeline` load it.
-        facts: Fields of the card (`recipe_name`, `seed`, `epochs`, `training_data`, `results`, `licence`, `licence_note`).
+        facts: What the card states besides: `recipe_name`, `seed`, `epochs`, `start` (the weights that training started from),
+            `training_data`, `trained_with`, `results` (Markdown), `language` of the captions, `licence` of the weights (as the
+            Hub names it, e.g. `cc-by-4.0`), `licence_note`, `data_licence`. What is left out or `None` is “not stated”.
+        name: What the card calls the model, and loads in its examples; default the folder's name.
+        card: Text of a card of your own, written as it is.
+
+    Raises:
+        TypeError: If the processor is none for this model.
+        ValueError: If a fact is unknown.
     """
+    facts = {key: value for key, value in (facts or {}).items() if value is not None}
+    unknown = sorted(set(facts) - _FACTS)
+    if unknown:
+        raise ValueError(f"unknown facts {', '.join(unknown)}; a card states {', '.join(sorted(_FACTS))}")
+    check_processor(model, processor)
 
     def write(target: Path) -> None:
-        pipe = ZeroShotMotionClassificationPipeline(model=model, processor=processor, task=TASK, device=model.device)
-        pipe.save_pretrained(target)
-        processor.save_pretrained(target)
-        make_card(model, processor, folder.name, facts or {}).save(target / "README.md")
+        processor.save_pretrained(target)  # before the pipeline, whose copy of the feature extractor then names it
+        make_pipeline = _PIPELINES.get(type(model).__name__)
+        (make_pipeline(model, processor) if make_pipeline else model).save_pretrained(target)
+        text = card
+        if text is None:
+            text = str(make_card(model, processor, name or folder.name, facts))
+        (target / "README.md").write_text(text, encoding="utf-8")
+        written = {"facts": facts, "sha256": _digest(text), "is_own": card is not None}
+        (target / CARD_FILE).write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
 
     replace_folder(folder, write)
+
+
+def check_processor(model: PreTrainedModel, processor: Any) -> None:
+    """Raise a `TypeError` unless a processor can make what the model takes."""
+    takes_motion, takes_text = hasattr(model, "motion_model"), hasattr(model, "text_model")
+    if isinstance(processor, MotionTextProcessor):
+        return
+    # Classes of remote code are others by identity, and known by their names.
+    name = type(processor).__name__
+    gives_both = name == MotionTextProcessor.__name__
+    gives_motion = gives_both or name == MotionPatchProcessor.__name__
+    gives_text = gives_both or isinstance(processor, PreTrainedTokenizerBase)
+    if (takes_motion and not gives_motion) or (takes_text and not gives_text):
+        expected = "a MotionTextProcessor"
+        if not takes_text:
+            expected += " or a MotionPatchProcessor"
+        elif not takes_motion:
+            expected += " or a tokenizer"
+        raise TypeError(
+            f"a {type(model).__name__} is saved with its processor, {expected}: without it, it cannot be used; got "
+            f"{'none' if processor is None else f'a {name}'}"
+        )
+
+
+def _zero_shot_pipeline(model: PreTrainedModel, processor: Any) -> Pipeline:
+    task = pipeline_zero_shot_motion_classification.TASK
+    return ZeroShotMotionClassificationPipeline(model=model, processor=processor, task=task, device=model.device)
+
+
+def _classification_pipeline(model: PreTrainedModel, processor: Any) -> Pipeline:
+    return MotionClassificationPipeline(
+        model=model,
+        feature_extractor=motion_processor_of(processor),
+        task=pipeline_motion_classification.TASK,
+        device=model.device,
+    )
+
+
+#: Model class → the pipeline whose code goes along; a class that is not here brings none.
+_PIPELINES: dict[str, Callable[[PreTrainedModel, Any], Pipeline]] = {
+    "MotionPatchesModel": _zero_shot_pipeline,
+    "MotionPatchesForMotionClassification": _classification_pipeline,
+}
+
+
+def motion_processor_of(processor: Any) -> MotionPatchProcessor | None:
+    """The motion side of a processor; `None` of a tokenizer."""
+    if isinstance(processor, PreTrainedTokenizerBase):
+        return None
+    return getattr(processor, "feature_extractor", processor)
 
 
 def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
     """Fill a new folder with `write` and put it in the place of `folder`, which stays whole until then."""
     new, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
+    if old.exists() and not folder.exists():  # a replacement broke off between its two renames
+        old.rename(folder)
     for leftover in (new, old):
-        if leftover.exists():
-            shutil.rmtree(leftover)
+        shutil.rmtree(leftover, ignore_errors=True)
     new.mkdir(parents=True)
-    write(new)
+    try:
+        write(new)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
     if folder.exists():
         folder.rename(old)
     new.rename(folder)
@@ -53,42 +148,107 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
         shutil.rmtree(old)
 
 
-def make_card(model: MotionPatchesModel, processor: MotionTextProcessor, name: str, facts: Mapping[str, Any]) -> ModelCard:
-    """The model card: the template `hub_card.md`, filled with what is known."""
-    config, motion = model.config, processor.feature_extractor
-    motion_tower: PreTrainedConfig = config.motion_config
-    text_tower: PreTrainedConfig = config.text_config
+class SavedCard(NamedTuple):
+    """The card of a checkpoint folder.
+
+    Attributes:
+        text: `None` where there is none.
+        facts: What it was filled with.
+        is_edited: Whether it is another than the one that was saved, and says something.
+        is_own: Whether a card of the user's own was saved.
+    """
+
+    text: str | None
+    facts: dict[str, Any]
+    is_edited: bool
+    is_own: bool
+
+
+def read_card(folder: Path) -> SavedCard:
+    """Read the card of a checkpoint; one that this package did not save counts as edited."""
+    readme, facts_file = folder / "README.md", folder / CARD_FILE
+    written: dict[str, Any] = {"facts": {}, "sha256": None, "is_own": False}
+    if facts_file.exists():
+        written = json.loads(facts_file.read_text(encoding="utf-8"))
+    text = readme.read_text(encoding="utf-8") if readme.exists() else None
+    says_something = text is not None and bool(ModelCard(text, ignore_metadata_errors=True).text.strip())
+    is_edited = says_something and written["sha256"] != _digest(text or "")
+    return SavedCard(text, written["facts"], is_edited, written["is_own"])
+
+
+def _digest(text: str) -> str:
+    # Editors and git change line ends and the last one; that is no edit of the card.
+    return hashlib.sha256(text.replace("\r", "").strip().encode()).hexdigest()
+
+
+def make_card(model: PreTrainedModel, processor: Any, name: str, facts: Mapping[str, Any]) -> ModelCard:
+    """The model card: the template `hub_card.md`, filled with what is known; arguments as in `save_checkpoint`."""
+    config, kind, motion = model.config, _kind(model), motion_processor_of(processor)
+    stated = {key: facts.get(key, _NOT_STATED) for key in _FACTS}
+    if "recipe_name" in facts:
+        stated["recipe_name"] = f"`{facts['recipe_name']}`"
+    stated["results"] = facts.get("results", _NO_RESULTS)
+    stated["licence_note"] = facts.get("licence_note", "" if "licence" in facts else _NO_LICENCE)
+    about_motion = {}
+    if motion is not None:
+        about_motion = {
+            "seconds": f"{motion.max_frames / motion.fps:.3g}",
+            "skeletons": ", ".join(sorted(set(motion.statistics) - {"shared"})) or "none",
+            "persons": "one person" if config.num_persons == 1 else f"{config.num_persons} persons",
+        }
     return ModelCard.from_template(
         ModelCardData(
-            license=facts.get("licence", "other"),
-            language="en",
+            license=facts.get("licence"),
+            language=facts.get("language"),
             library_name="transformers",
-            pipeline_tag="feature-extraction",
-            tags=["motionpatches", TASK, "human-motion", "text-to-motion-retrieval"],
+            pipeline_tag=None if kind == "classifier" else "feature-extraction",  # the Hub has no task for motions
+            tags=["motionpatches", "human-motion", *_TASKS.get(kind, ())],
         ),
         template_path=str(card_template()),
         model_name=name,
+        kind=kind,
         package_version=metadata.version("motionpatches"),
         projection_dim=config.projection_dim,
-        recipe_name=facts.get("recipe_name", _NOT_STATED),
-        seed=facts.get("seed", _NOT_STATED),
-        epochs=facts.get("epochs", _NOT_STATED),
-        training_data=facts.get("training_data", _NOT_STATED),
-        skeletons=", ".join(sorted(set(motion.statistics) - {"shared"})) or "none",
-        motion_tower=(
-            f"ViT, width {motion_tower.hidden_size}, {motion_tower.num_hidden_layers} layers, patches of {config.patch_size}, "
-            f"pooling `{config.motion_pooling}`"
-        ),
-        text_tower=f"{text_tower.model_type}, width {text_tower.hidden_size}, pooling `{config.text_pooling}`",
-        processing=(
-            f"{motion.fps:g} frames per second, up to {motion.max_frames} frames, `interpolation={motion.interpolation!r}`, "
-            f"`normalization={motion.normalization!r}`, `root={motion.root!r}`, `canonicalize={motion.canonicalize!r}`"
-        ),
-        results=facts.get("results", "Not measured yet."),
-        licence_note=facts.get(
-            "licence_note", "The licence of the weights follows that of their training data; it is not stated."
-        ),
+        classes=[f"“{config.id2label[index]}”" for index in range(config.num_labels)] if kind == "classifier" else [],
+        auto_processor=_auto_processor(processor),
+        parts=_describe_parts(model, motion),
+        **about_motion,
+        **stated,
     )
+
+
+def _kind(model: PreTrainedModel) -> str:
+    if hasattr(model, "classifier"):
+        return "classifier"
+    if hasattr(model, "motion_model"):
+        return "model" if hasattr(model, "text_model") else "motion tower"
+    return "text tower"
+
+
+def _auto_processor(processor: Any) -> str:
+    if isinstance(processor, PreTrainedTokenizerBase):
+        return "AutoTokenizer"
+    return "AutoProcessor" if hasattr(processor, "feature_extractor") else "AutoFeatureExtractor"
+
+
+def _describe_parts(model: Any, motion: Any) -> list[tuple[str, str]]:
+    """Rows of the card: the towers that the model has, and how motions are processed."""
+    config, rows = model.config, []
+    if hasattr(model, "motion_model"):
+        tower = config.motion_config
+        details = [f"`{tower.model_type}`", f"width {tower_width(model.motion_model, config.motion_pooling)}"]
+        if hasattr(tower, "num_hidden_layers"):
+            details.append(f"{tower.num_hidden_layers} layers")
+        details += [f"patches of {config.patch_size}", f"pooling `{config.motion_pooling}`"]
+        rows.append(("motion tower", ", ".join(details)))
+    if hasattr(model, "text_model"):
+        tower = config.text_config
+        rows.append(("text tower", f"`{tower.model_type}`, width {tower.hidden_size}, pooling `{config.text_pooling}`"))
+    if motion is not None:
+        settings = ("representation", "interpolation", "normalization", "root", "canonicalize")
+        shown = ", ".join(f"`{setting}={getattr(motion, setting)!r}`" for setting in settings)
+        rows.append(("motion processing", f"{motion.fps:g} frames per second, up to {motion.max_frames} frames, {shown}"))
+    return rows
 
 
 def card_template() -> Path:

@@ -24,7 +24,7 @@ from .data import count_long_captions, make_loader
 from .evaluation import evaluate, mean_recall
 from .export import replace_folder, save_checkpoint
 from .recipe import Recipe, RunArguments
-from .results import environment, write_json
+from .results import environment, shorten_path, write_json
 
 
 def train(
@@ -85,7 +85,10 @@ def train(
         num_training_steps=math.ceil(run.schedule_stretch * total_steps),
     )
     model, optimizer, scheduler = accelerator.prepare(model, optimizer, scheduler)
-    history = _load_state(accelerator, output) if resume else []
+    start = None if init_from is None else shorten_path(init_from)
+    history: list[dict[str, Any]] = []
+    if resume:
+        history, start = _load_state(accelerator, output)
 
     for epoch in range(len(history), run.epochs):
         started = time.perf_counter()
@@ -98,10 +101,10 @@ def train(
             record["validation"] = judged
             record["mean_recall"] = mean_recall(judged, run.select_on)
         history.append(record)
-        _keep(accelerator, plain, processor, recipe, data, output, history)
+        _keep(accelerator, plain, processor, recipe, data, output, history, start)
         _log(accelerator, record)
     accelerator.end_training()
-    return _finish(recipe, data, output, history)
+    return _finish(recipe, data, output, history, start)
 
 
 def parameter_groups(model: MotionPatchesModel, run: RunArguments) -> list[dict[str, Any]]:
@@ -218,12 +221,14 @@ def _keep(
     data: DatasetDict,
     output: Path,
     history: list[dict[str, Any]],
+    start: str | None,
 ) -> None:
     """Save the last state, the best one if this epoch is it, and what is needed to resume."""
     facts = {
         "recipe_name": recipe.name,
         "seed": recipe.run.seed,
         "epochs": len(history),
+        "start": start,
         "training_data": describe_data(data["train"]),
     }
     if _best_epoch(history) == len(history):
@@ -232,15 +237,17 @@ def _keep(
 
     def write(target: Path) -> None:
         accelerator.save_state(str(target))
-        write_json(target / "history.json", {"epochs": history})
+        write_json(target / "history.json", {"epochs": history, "start": start})
 
     replace_folder(output / "state", write)
     (output / "history.jsonl").write_text("".join(json.dumps(record) + "\n" for record in history), encoding="utf-8")
 
 
-def _load_state(accelerator: Accelerator, output: Path) -> list[dict[str, Any]]:
+def _load_state(accelerator: Accelerator, output: Path) -> tuple[list[dict[str, Any]], str | None]:
+    """The epochs so far, and the checkpoint that the run started from."""
     accelerator.load_state(str(output / "state"))
-    return json.loads((output / "state" / "history.json").read_text(encoding="utf-8"))["epochs"]
+    kept = json.loads((output / "state" / "history.json").read_text(encoding="utf-8"))
+    return kept["epochs"], kept["start"]
 
 
 def _best_epoch(history: list[dict[str, Any]]) -> int:
@@ -265,11 +272,14 @@ def _log(accelerator: Accelerator, record: dict[str, Any]) -> None:
     accelerator.print(f"epoch {record['epoch']}: loss {record['loss']:.4f}{shown}, {record['seconds']:.0f} s")
 
 
-def _finish(recipe: Recipe, data: DatasetDict, output: Path, history: list[dict[str, Any]]) -> dict[str, Any]:
+def _finish(
+    recipe: Recipe, data: DatasetDict, output: Path, history: list[dict[str, Any]], start: str | None
+) -> dict[str, Any]:
     best = _best_epoch(history)
     results = {
         "task": "train",
         "recipe": {"name": recipe.name, **recipe.to_dict()},
+        "start": start,
         "data": {split: describe_data(rows) for split, rows in data.items() if split != "test"},
         "seed": recipe.run.seed,
         "epochs": len(history),
