@@ -52,6 +52,32 @@ def swinging_motion(skeleton="smpl22", num_frames=40, seed=0):
     return from_y_up(joints, found) / UNITS[found.unit]
 
 
+def smpl_motion(seed=0, num_frames=40):
+    """A motion on smpl22 that says so."""
+    return {"joints": swinging_motion(seed=seed, num_frames=num_frames), "skeleton": "smpl22", "fps": 20}
+
+
+def run_command(*arguments, columns=200):
+    """A line of the console command, as a person types it."""
+    from typer.testing import CliRunner
+
+    from motionpatches.training.cli import app
+
+    environment = {"COLUMNS": str(columns), "NO_COLOR": "1"}
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env=environment)
+
+
+def scores_of(result):
+    """What a pipeline returned for one motion, label → score."""
+    return {entry["label"]: entry["score"] for entry in result}
+
+
+@pytest.fixture
+def motion_file(tmp_path):
+    np.savez(tmp_path / "walk.npz", joints=swinging_motion(), skeleton="smpl22", fps=20)
+    return tmp_path / "walk.npz"
+
+
 @pytest.fixture(scope="session")
 def motions():
     return [
@@ -113,6 +139,14 @@ def tiny_data():
         return concatenate_datasets(made)
 
     return DatasetDict({"train": part(12, 0), "validation": part(6, 1), "test": part(6, 2)})
+
+
+@pytest.fixture(scope="session")
+def data_folder(tiny_data, tmp_path_factory):
+    """`tiny_data` on the disk."""
+    folder = tmp_path_factory.mktemp("data") / "tiny"
+    tiny_data.save_to_disk(str(folder))
+    return folder
 
 
 TINY_RECIPE = {

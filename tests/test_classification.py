@@ -5,11 +5,10 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import swinging_motion
+from conftest import run_command
 from datasets import ClassLabel, DatasetDict
 from safetensors.torch import load_file, save_file
 from transformers import AutoFeatureExtractor, ViTConfig, ViTModel
-from typer.testing import CliRunner
 
 from motionpatches import (
     AutoModelForMotionClassification,
@@ -22,7 +21,6 @@ from motionpatches.training import classification
 from motionpatches.training.augmentation import Augmentation
 from motionpatches.training.classification import finetune, parameter_groups
 from motionpatches.training.classifier import evaluate_classifier, load_classifier
-from motionpatches.training.cli import app
 from motionpatches.training.labels import LabelledMotions, select_labelled
 from motionpatches.training.metrics import confused_pairs, majority_level
 from motionpatches.training.recipe import (
@@ -349,30 +347,13 @@ def test_recipes_of_the_two_kinds_are_not_mistaken_for_each_other(tmp_path):
 # The console command
 
 
-@pytest.fixture(scope="module")
-def data_folder(tiny_data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data") / "tiny"
-    tiny_data.save_to_disk(str(folder))
-    return folder
-
-
-@pytest.fixture
-def motion_file(tmp_path):
-    np.savez(tmp_path / "walk.npz", joints=swinging_motion(), skeleton="smpl22", fps=20)
-    return tmp_path / "walk.npz"
-
-
-def command(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200", "NO_COLOR": "1"})
-
-
 def test_finetune_evaluate_and_classify_on_the_shell(trained_run, data_folder, motion_file, tmp_path):
     fields = [part for name in ("epochs=2", "batch_size=8", "tracker=none") for part in ("--set", name)]
-    result = command("finetune", trained_run / "best", "--data", data_folder, "--output", tmp_path / "run", *fields)
+    result = run_command("finetune", trained_run / "best", "--data", data_folder, "--output", tmp_path / "run", *fields)
     assert result.exit_code == 0, result.output
     assert "of 2" in result.output
     best = tmp_path / "run" / "best"
-    result = command("evaluate", best, "--data", data_folder, "--output", tmp_path / "results.json")
+    result = run_command("evaluate", best, "--data", data_folder, "--output", tmp_path / "results.json")
     assert result.exit_code == 0, result.output
     assert "majority" in result.output
     written = json.loads((tmp_path / "results.json").read_text())
@@ -380,10 +361,10 @@ def test_finetune_evaluate_and_classify_on_the_shell(trained_run, data_folder, m
     assert written["training"]["start"].endswith("run/best")
     assert str(tmp_path) not in json.dumps(written)
     assert "`classification`" in (best / "README.md").read_text()
-    result = command("classify", best, motion_file)
+    result = run_command("classify", best, motion_file)
     assert result.exit_code == 0, result.output
     assert all(name in result.output for name in CLASSES)
-    shown = command("classify", best, motion_file, "--top", "1").output
+    shown = run_command("classify", best, motion_file, "--top", "1").output
     assert sum(name in shown for name in CLASSES) == 1
 
 
@@ -416,7 +397,7 @@ def test_finetune_evaluate_and_classify_on_the_shell(trained_run, data_folder, m
 )
 def test_mistakes_end_in_one_line_and_status_1(arguments, message, run, trained_run, data_folder, motion_file):
     places = {"run": run, "contrastive": trained_run, "data": data_folder, "file": motion_file}
-    result = command(*(argument.format(**places) for argument in arguments))
+    result = run_command(*(argument.format(**places) for argument in arguments))
     assert result.exit_code == 1, result.output
     assert message in result.output
     assert "Traceback" not in result.output

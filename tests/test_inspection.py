@@ -6,16 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import both_sides, swinging_motion
+from conftest import both_sides, run_command, swinging_motion
 from scipy.spatial.transform import Rotation
-from typer.testing import CliRunner
 
 import motionpatches
 from motionpatches import get_skeleton
 from motionpatches.processing.body_points import BODY_POINTS
 from motionpatches.processing.motion import Motion
 from motionpatches.processing.recording import ReadOptions
-from motionpatches.training.cli import app
 from motionpatches.training.inspection import MAX_DRAWN_SECONDS, draw_inspection, inspect_motion
 
 
@@ -78,10 +76,6 @@ def bvh_file(tmp_path):
     return tmp_path / "walk.bvh"
 
 
-def run(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "250", "NO_COLOR": "1"})
-
-
 def lines_of(result):
     """The rows of the tables, by their first column."""
     rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in result.output.splitlines() if "│" in line]
@@ -96,7 +90,7 @@ def size_of(picture):
 
 def test_a_bvh_file_is_explained_and_drawn(bvh_file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    result = run("inspect", bvh_file, "--json", "facts.json")
+    result = run_command("inspect", bvh_file, "--json", "facts.json")
     assert result.exit_code == 0, result.output
     shown = lines_of(result)
     assert "BVH" in result.output.splitlines()[1]
@@ -129,7 +123,7 @@ def test_a_bvh_file_is_explained_and_drawn(bvh_file, tmp_path, monkeypatch):
 def test_who_says_the_unit_is_shown(options, unit, source, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "walk.bvh").write_text(bvh_text(unit={"inches": 1 / 0.0254, "metres": 1}[unit]))
-    result = run("inspect", "walk.bvh", "--json", "facts.json", *options)
+    result = run_command("inspect", "walk.bvh", "--json", "facts.json", *options)
     assert result.exit_code == 0, result.output
     facts = json.loads((tmp_path / "facts.json").read_text())
     assert (facts["unit"], facts["unit_source"]) == (unit, source)
@@ -146,7 +140,7 @@ def test_a_file_with_z_up_says_so(tmp_path):
 def test_an_npz_file_has_the_unit_of_its_skeleton(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.savez(tmp_path / "swing.npz", joints=swinging_motion("kit21"), skeleton="kit21", fps=12.5)
-    result = run("inspect", "swing.npz")
+    result = run_command("inspect", "swing.npz")
     assert result.exit_code == 0, result.output
     shown = lines_of(result)
     assert shown["unit"] == "millimetres (that of the skeleton)"
@@ -172,20 +166,20 @@ def test_sides_that_are_swapped_are_doubted(tmp_path):
 def test_a_bare_array_lists_the_skeletons_that_it_could_be(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.save(tmp_path / "bare.npy", swinging_motion("smpl22"))
-    result = run("inspect", "bare.npy")
+    result = run_command("inspect", "bare.npy")
     assert result.exit_code == 0, result.output
     assert "known skeletons with 22 joints" in result.output
     assert "smpl22" in result.output
     assert "--skeleton NAME" in result.output
     assert "no frame rate" in result.output
     assert not (tmp_path / "bare_inspect.png").exists()
-    result = run("inspect", "bare.npy", "--skeleton", "smpl22", "--fps", "20")
+    result = run_command("inspect", "bare.npy", "--skeleton", "smpl22", "--fps", "20")
     assert result.exit_code == 0, result.output
     assert lines_of(result)["skeleton"] == "smpl22"
     assert lines_of(result)["frames"] == "40, 2.00 s at 20 per second"
     assert (tmp_path / "bare_inspect.png").exists()
     np.save(tmp_path / "odd.npy", np.zeros((4, 7, 3)))
-    assert "no known skeleton has 7 joints" in run("inspect", "odd.npy").output
+    assert "no known skeleton has 7 joints" in run_command("inspect", "odd.npy").output
 
 
 def test_unit_and_axis_of_a_bare_array_are_those_that_are_stated(tmp_path):
@@ -208,7 +202,7 @@ def test_every_option_reaches_the_reader(monkeypatch):
         raise ValueError("far enough")
 
     monkeypatch.setattr("motionpatches.training.inspection.inspect_motion", stop)
-    result = run(
+    result = run_command(
         "inspect", "a.amc", "--skeleton", "smpl22", "--fps", 25, "--unit", "inches", "--up-axis", "-z", "--person", "Ann",
         "--body-model", "b.npz", "--asf", "c.asf",
     )  # fmt: skip
@@ -222,16 +216,16 @@ def test_missing_joints_are_counted_and_nothing_is_drawn(tmp_path, monkeypatch):
     joints = swinging_motion("smpl22")
     joints[3:5, 7] = np.nan
     np.savez(tmp_path / "gap.npz", joints=joints, skeleton="smpl22", fps=20)
-    result = run("inspect", "gap.npz", "--json", "facts.json")
+    result = run_command("inspect", "gap.npz", "--json", "facts.json")
     assert result.exit_code == 0, result.output
     assert "2 of 880 joint positions are NaN or infinite, in 2 frames, first joint 7 in frame 3" in result.output
     assert "not drawn: some positions are NaN" in result.output
     assert json.loads((tmp_path / "facts.json").read_text())["leg_length"] > 0.5
     joints[:] = np.inf
     np.savez(tmp_path / "gap.npz", joints=joints, skeleton="smpl22", fps=20)
-    assert run("inspect", "gap.npz").exit_code == 0
+    assert run_command("inspect", "gap.npz").exit_code == 0
     np.savez(tmp_path / "still.npz", joints=swinging_motion("smpl22")[:1], skeleton="smpl22", fps=20)
-    assert "not drawn: one frame is no motion" in run("inspect", "still.npz").output
+    assert "not drawn: one frame is no motion" in run_command("inspect", "still.npz").output
 
 
 @pytest.mark.parametrize(
@@ -256,7 +250,7 @@ def test_mistakes_end_in_one_line_and_overwrite_nothing(arguments, message, bvh_
     (tmp_path / "body.png").write_text("skeleton")
     (tmp_path / "folder.png").mkdir()
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
-    result = run("inspect", *arguments)
+    result = run_command("inspect", *arguments)
     assert result.exit_code == 1
     assert message in result.output
     assert "Traceback" not in result.output
@@ -266,14 +260,14 @@ def test_mistakes_end_in_one_line_and_overwrite_nothing(arguments, message, bvh_
 def test_a_former_picture_is_replaced(bvh_file, tmp_path):
     picture = tmp_path / "mine.png"
     picture.write_bytes(b"old")
-    assert run("inspect", bvh_file, "--output", picture).exit_code == 0
+    assert run_command("inspect", bvh_file, "--output", picture).exit_code == 0
     assert size_of(picture)[0] > 800
 
 
 def test_brackets_in_names_are_shown_as_they_are(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "[red]walk.bvh").write_text(bvh_text())
-    result = run("inspect", "[red]walk.bvh")
+    result = run_command("inspect", "[red]walk.bvh")
     assert result.exit_code == 0, result.output
     assert "[red]walk.bvh: BVH" in result.output
     assert "drawn in [red]walk_inspect.png" in result.output

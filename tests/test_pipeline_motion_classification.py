@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import swinging_motion, tiny_config
+from conftest import scores_of, smpl_motion, tiny_config
 from datasets import Dataset
 from transformers import pipeline
 
@@ -42,46 +42,38 @@ def classify(checkpoint):
     return pipeline(TASK, model=checkpoint, device="cpu")
 
 
-def motion(seed=0, num_frames=40):
-    return {"joints": swinging_motion(seed=seed, num_frames=num_frames), "skeleton": "smpl22", "fps": 20}
-
-
-def scores_of(result):
-    return {entry["label"]: entry["score"] for entry in result}
-
-
 def logits_of(classifier, motion_processor, motions):
     with torch.no_grad():
         return classifier(**motion_processor(motions, return_tensors="pt")).logits
 
 
 def test_scores_are_the_softmax_of_the_logits_best_first(classify, classifier, motion_processor):
-    result = classify(motion())
+    result = classify(smpl_motion())
     scores = [entry["score"] for entry in result]
     assert scores == sorted(scores, reverse=True)
-    expected = logits_of(classifier, motion_processor, motion()).softmax(-1)[0].tolist()
+    expected = logits_of(classifier, motion_processor, smpl_motion()).softmax(-1)[0].tolist()
     assert [scores_of(result)[name] for name in NAMES] == pytest.approx(expected, abs=1e-5)
-    assert classify(motion(), top_k=2) == result[:2]
+    assert classify(smpl_motion(), top_k=2) == result[:2]
 
 
 def test_other_functions_of_the_logits(classify, classifier, motion_processor):
-    logits = logits_of(classifier, motion_processor, motion())[0]
-    raw, each = (scores_of(classify(motion(), function_to_apply=name)) for name in ("none", "sigmoid"))
+    logits = logits_of(classifier, motion_processor, smpl_motion())[0]
+    raw, each = (scores_of(classify(smpl_motion(), function_to_apply=name)) for name in ("none", "sigmoid"))
     assert [raw[name] for name in NAMES] == pytest.approx(logits.tolist(), abs=1e-5)
     assert [each[name] for name in NAMES] == pytest.approx(logits.sigmoid().tolist(), abs=1e-5)
     classify.model.config.problem_type = "multi_label_classification"
-    assert scores_of(classify(motion())) == each
+    assert scores_of(classify(smpl_motion())) == each
 
 
 def test_only_the_five_best_of_many_classes_are_shown_unless_asked(tokenizer, motion_processor):
     many = MotionPatchesForMotionClassification(tiny_config(tokenizer, num_labels=7))
     classify = MotionClassificationPipeline(model=many, feature_extractor=motion_processor, task=TASK)
-    assert len(classify(motion())) == 5
-    assert len(classify(motion(), top_k=7)) == 7
+    assert len(classify(smpl_motion())) == 5
+    assert len(classify(smpl_motion(), top_k=7)) == 7
 
 
 def test_list_generator_dataset_files_and_batches_agree(classify, tmp_path):
-    motions = [motion(seed, frames) for seed, frames in ((0, 40), (1, 20), (2, 64))]
+    motions = [smpl_motion(seed, frames) for seed, frames in ((0, 40), (1, 20), (2, 64))]
     one_by_one = [classify(m) for m in motions]
     files = []
     for index, m in enumerate(motions):
@@ -102,8 +94,8 @@ def test_list_generator_dataset_files_and_batches_agree(classify, tmp_path):
 
 
 def test_skeleton_and_rate_of_a_bare_array(classify):
-    bare = classify(motion()["joints"], skeleton="smpl22", fps=20)
-    assert scores_of(bare) == pytest.approx(scores_of(classify(motion())), abs=1e-6)
+    bare = classify(smpl_motion()["joints"], skeleton="smpl22", fps=20)
+    assert scores_of(bare) == pytest.approx(scores_of(classify(smpl_motion())), abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +108,7 @@ def test_skeleton_and_rate_of_a_bare_array(classify):
 )
 def test_bad_arguments(classify, arguments, error, message):
     with pytest.raises(error, match=message):
-        classify(motion(), **arguments)
+        classify(smpl_motion(), **arguments)
 
 
 def test_a_contrastive_checkpoint_is_refused_not_given_a_random_classifier(trained_run, model, motion_processor):

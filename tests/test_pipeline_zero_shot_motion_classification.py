@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import swinging_motion
+from conftest import scores_of, smpl_motion
 from datasets import Dataset
 from transformers import AutoModel, pipeline
 
@@ -28,28 +28,20 @@ def classify(checkpoint):
     return pipeline(TASK, model=checkpoint, device="cpu")
 
 
-def motion(seed=0, num_frames=40):
-    return {"joints": swinging_motion(seed=seed, num_frames=num_frames), "skeleton": "smpl22", "fps": 20}
-
-
-def scores_of(result):
-    return {entry["label"]: entry["score"] for entry in result}
-
-
 def test_one_motion_gives_labels_best_first_that_sum_to_one(classify, model, processor):
-    result = classify(motion(), candidate_labels=LABELS)
+    result = classify(smpl_motion(), candidate_labels=LABELS)
     assert {entry["label"] for entry in result} == set(LABELS)
     scores = [entry["score"] for entry in result]
     assert scores == sorted(scores, reverse=True)
     assert sum(scores) == pytest.approx(1)
-    inputs = processor(motions=motion(), text=[f"A person {x}." for x in LABELS], return_tensors="pt", padding=True)
+    inputs = processor(motions=smpl_motion(), text=[f"A person {x}." for x in LABELS], return_tensors="pt", padding=True)
     with torch.no_grad():
         expected = model(**inputs).logits_per_motion.softmax(-1)[0].tolist()
     assert [scores_of(result)[label] for label in LABELS] == pytest.approx(expected, abs=1e-5)
 
 
 def test_list_generator_dataset_and_batches_agree(classify):
-    motions = [motion(seed, frames) for seed, frames in ((0, 40), (1, 20), (2, 64))]
+    motions = [smpl_motion(seed, frames) for seed, frames in ((0, 40), (1, 20), (2, 64))]
     one_by_one = [classify(m, candidate_labels=LABELS) for m in motions]
     rows = Dataset.from_list(
         [
@@ -76,31 +68,31 @@ def test_list_generator_dataset_and_batches_agree(classify):
 
 
 def test_file_paths(classify, tmp_path):
-    np.savez(tmp_path / "walk.npz", joints=motion()["joints"], skeleton="smpl22", fps=20)
+    np.savez(tmp_path / "walk.npz", joints=smpl_motion()["joints"], skeleton="smpl22", fps=20)
     from_file = classify(str(tmp_path / "walk.npz"), candidate_labels=LABELS)
-    assert scores_of(from_file) == pytest.approx(scores_of(classify(motion(), candidate_labels=LABELS)), abs=1e-6)
+    assert scores_of(from_file) == pytest.approx(scores_of(classify(smpl_motion(), candidate_labels=LABELS)), abs=1e-6)
 
 
 def test_template_reaches_the_text(classify):
-    default = classify(motion(), candidate_labels=LABELS)
-    same = classify(motion(), candidate_labels=LABELS, hypothesis_template="A person {}.")
-    other = classify(motion(), candidate_labels=LABELS, hypothesis_template="the figure {} slowly twice")
+    default = classify(smpl_motion(), candidate_labels=LABELS)
+    same = classify(smpl_motion(), candidate_labels=LABELS, hypothesis_template="A person {}.")
+    other = classify(smpl_motion(), candidate_labels=LABELS, hypothesis_template="the figure {} slowly twice")
     assert scores_of(same) == scores_of(default)
     assert scores_of(other) != pytest.approx(scores_of(default), abs=1e-4)
 
 
 def test_multi_label_scores_do_not_depend_on_the_other_labels(classify):
-    alone = classify(motion(), candidate_labels=["walks"], multi_label=True)
-    among = classify(motion(), candidate_labels=LABELS, multi_label=True)
+    alone = classify(smpl_motion(), candidate_labels=["walks"], multi_label=True)
+    among = classify(smpl_motion(), candidate_labels=LABELS, multi_label=True)
     assert scores_of(among)["walks"] == pytest.approx(alone[0]["score"], abs=1e-6)
-    neutral = classify(motion(), candidate_labels=["moves"], multi_label=True)
+    neutral = classify(smpl_motion(), candidate_labels=["moves"], multi_label=True)
     assert neutral[0]["score"] == pytest.approx(0.5, abs=1e-6)
-    assert classify(motion(), candidate_labels=["walks"])[0]["score"] == pytest.approx(1)
+    assert classify(smpl_motion(), candidate_labels=["walks"])[0]["score"] == pytest.approx(1)
 
 
 def test_top_k(classify):
-    whole = classify(motion(), candidate_labels=LABELS)
-    assert classify(motion(), candidate_labels=LABELS, top_k=2) == whole[:2]
+    whole = classify(smpl_motion(), candidate_labels=LABELS)
+    assert classify(smpl_motion(), candidate_labels=LABELS, top_k=2) == whole[:2]
 
 
 @pytest.mark.parametrize(
@@ -116,12 +108,12 @@ def test_top_k(classify):
 )
 def test_bad_arguments(classify, arguments, message):
     with pytest.raises(ValueError, match=message):
-        classify(motion(), **arguments)
+        classify(smpl_motion(), **arguments)
 
 
 def test_misspelt_argument(classify):
     with pytest.raises(TypeError, match="unexpected arguments: candidate_label"):
-        classify(motion(), candidate_label=LABELS)
+        classify(smpl_motion(), candidate_label=LABELS)
 
 
 def test_the_pipeline_code_stays_named_when_a_loaded_checkpoint_is_saved_again(checkpoint, tmp_path):

@@ -6,15 +6,13 @@ import shutil
 
 import pytest
 import torch
-from conftest import tiny_config
+from conftest import run_command, tiny_config
 from hub_server import READER, TOKEN, USER, LocalHub
 from huggingface_hub import constants
 from huggingface_hub.utils import _http
 from safetensors.torch import load, load_file, save_file
-from typer.testing import CliRunner
 
 from motionpatches import MotionPatchesModel, MotionPatchesMotionModelWithProjection
-from motionpatches.training.cli import app
 from motionpatches.training.export import save_checkpoint
 from motionpatches.training.sharing import push_checkpoint, push_to_hub
 
@@ -50,10 +48,6 @@ def run_folder(trained_run, tmp_path):
         shutil.copytree(trained_run / name, folder / name)
     shutil.copy(trained_run / "results.json", folder)
     return folder
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200", "NO_COLOR": "1"})
 
 
 def holds(files, model):
@@ -178,7 +172,9 @@ def test_a_model_without_its_processor_is_not_pushed(hub, model, processor):
 
 
 def test_the_shell_pushes_a_run_with_what_it_measured(hub, run_folder, trained_run):
-    result = run("push", run_folder / "best", REPO, "--licence", "cc-by-4.0", "--language", "en", "--data-licence", "MIT")
+    result = run_command(
+        "push", run_folder / "best", REPO, "--licence", "cc-by-4.0", "--language", "en", "--data-licence", "MIT"
+    )
     assert result.exit_code == 0, result.output
     assert f"pushed: {hub.url}/{REPO}/commit/" in result.output
     card, trained = readme(hub), json.loads((trained_run / "results.json").read_text())
@@ -208,9 +204,9 @@ def test_the_last_epoch_does_not_boast_with_the_best(hub, run_folder):
 def test_results_of_evaluate_are_known_by_the_weights(hub, run_folder, tiny_data, other_model, processor, tmp_path):
     tiny_data.save_to_disk(str(tmp_path / "data"))
     results = tmp_path / "results.json"
-    done = run("evaluate", run_folder / "best", "--data", tmp_path / "data", "--output", results)
+    done = run_command("evaluate", run_folder / "best", "--data", tmp_path / "data", "--output", results)
     assert done.exit_code == 0, done.output
-    assert run("push", run_folder / "best", REPO, "--results", results).exit_code == 0
+    assert run_command("push", run_folder / "best", REPO, "--results", results).exit_code == 0
     measured = json.loads(results.read_text())
     assert "### Test split" in readme(hub)
     assert f"`{measured['command']}`" in readme(hub)
@@ -284,7 +280,7 @@ def test_the_stub_that_the_hub_makes_is_no_card_of_anybody(hub, model, processor
     ],
 )
 def test_mistakes_on_the_shell_end_in_one_line(arguments, message, hub, trained_run):
-    result = run("push", *(argument.format(run=trained_run) for argument in arguments))
+    result = run_command("push", *(argument.format(run=trained_run) for argument in arguments))
     assert result.exit_code == 1
     assert re.search(message, result.output), result.output
     assert "Traceback" not in result.output
