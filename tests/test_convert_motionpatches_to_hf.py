@@ -194,7 +194,7 @@ def test_the_folder_serves_the_pipeline_and_tells_its_origin(converted):
     scores = classify(made.motions[0], candidate_labels=["walks", "jumps"], fps=FPS[made.dataset])
     assert sum(entry["score"] for entry in scores) == pytest.approx(1)
     card = (folder / "README.md").read_text()
-    for said in ("converted from a checkpoint of the", "test split", "CC BY-NC 4.0", "Not measured after the conversion"):
+    for said in ("converted from one of its checkpoints", "test split", "CC BY-NC 4.0", "Not measured after the conversion"):
         assert said in card
     assert {"humanml3d": "HumanML3D", "kitml": "KIT-ML"}[made.dataset] in card
     written = [path.read_text() for path in folder.iterdir() if path.suffix in (".json", ".md", ".txt")]

@@ -254,11 +254,14 @@ def card_facts(dataset: PublishedDataset) -> dict[str, str]:
     return {
         "recipe_name": "published",
         "training_data": (
-            f"{dataset.name}. These weights are converted from a checkpoint of the "
-            "[published code](https://github.com/YU1ut/MotionPatches), not trained with this package. The statistics of the "
-            "normalisation are those that code computes: over all splits, the test split included, which is a leak, and "
-            "it selects its best epoch on the test split"
+            f"{dataset.name}; the statistics of the normalisation are those of the published code: over all splits, the test "
+            "split included, which is a leak, and it selects its best epoch on the test split"
         ),
+        "trained_with": (
+            "the [published code](https://github.com/YU1ut/MotionPatches); these weights are converted from one of its "
+            "checkpoints, not trained with this package"
+        ),
+        "language": "en",
         "results": f"Not measured after the conversion.\n\n{dataset.usage} Pass `truncation=True` for long texts.",
         "licence": "other",
         "licence_note": (
