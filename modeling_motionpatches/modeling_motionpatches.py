@@ -16,7 +16,7 @@ from transformers.utils.generic import can_return_tuple
 
 from .configuration_motionpatches import MotionPatchesConfig
 from .loss_motionpatches import equal_texts, make_contrastive_loss
-from .motion_towers import MotionViTModel, encode_by_length, tower_width
+from .motion_towers import MotionTowerMixin, masked_mean
 
 # So that a model that was loaded and is saved again brings along the code of the pipelines that its configuration names.
 from .pipeline_motion_classification import MotionClassificationPipeline  # noqa: F401
@@ -138,130 +138,6 @@ class MotionPatchesPreTrainedModel(PreTrainedModel):
                 init.constant_(module.logit_bias, self.config.logit_bias_init_value)
 
 
-class MotionTowerMixin:
-    """The motion side of a model: `motion_model`, the tower, and `motion_norm`, which follows its pooling."""
-
-    config: MotionPatchesConfig
-
-    def _add_motion_tower(self) -> int:
-        """Make the tower; returns the size of the features of a motion, all its persons together."""
-        config = self.config
-        motion_config: PreTrainedConfig = config.motion_config
-        is_vit = motion_config.model_type == "vit"
-        self.motion_model = MotionViTModel._from_config(motion_config) if is_vit else AutoModel.from_config(motion_config)
-        width = tower_width(self.motion_model, config.motion_pooling)
-        self.motion_norm: nn.Module = nn.Identity()
-        if config.motion_pooling == "mean":  # the norm follows the pooling, as in timm's average-pooled ViTs
-            self.motion_norm = nn.LayerNorm(width, eps=getattr(motion_config, "layer_norm_eps", 1e-6))
-            if is_vit:
-                self.motion_model.layernorm = nn.Identity()
-        return width * config.num_persons
-
-    def get_input_embeddings(self) -> nn.Module:
-        return self.motion_model.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        self.motion_model.set_input_embeddings(value)
-
-    def _encode_motions(
-        self, motion_values: torch.Tensor, motion_attention_mask: torch.Tensor | None, **kwargs: Any
-    ) -> BaseModelOutputWithPooling:
-        """Output of the tower; `pooler_output` (B, P · d) holds the normed features of all persons of a motion."""
-        self._check_motion_values(motion_values, motion_attention_mask)
-        values = motion_values.reshape(-1, *motion_values.shape[-3:])
-        mask = motion_attention_mask
-        mask = None if mask is None else mask.reshape(-1, mask.shape[-1])
-        grid, pooling = self.config.motion_grid, self.config.motion_pooling
-        if isinstance(self.motion_model, MotionViTModel):
-            if mask is not None:  # of tokens; the class token attends
-                mask = F.pad(mask.repeat_interleave(grid.parts, dim=-1), (1, 0), value=1)
-            outputs = self.motion_model(
-                values, attention_mask=mask, interpolate_pos_encoding=True, return_dict=True, **kwargs
-            )
-            tokens = outputs.last_hidden_state
-            pooled = tokens[:, 0]
-            if pooling == "mean":
-                pooled = _masked_mean(tokens[:, 1:], None if mask is None else mask[:, 1:])
-        else:
-            outputs = encode_by_length(self.motion_model, values, mask, grid, pooling, **kwargs)
-            pooled = outputs.pooler_output
-        pooled = self.motion_norm(pooled)
-        if self.config.num_persons > 1:  # else left as it is: torch.export cannot reshape a strided view of any batch size
-            pooled = pooled.reshape(-1, self.config.num_persons * pooled.shape[-1])
-        outputs.pooler_output = pooled
-        return outputs
-
-    @torch.no_grad()
-    def get_motion_attention(
-        self,
-        motion_values: torch.Tensor,
-        motion_attention_mask: torch.Tensor | None = None,
-        layer: int = -1,
-        rollout: bool = False,
-    ) -> torch.Tensor:
-        """What the pooled token attends to, over windows and body parts (paper Figure 7).
-
-        With class-token pooling these are the attention weights from the class token to the patches, averaged over heads; with
-        mean pooling the average of those of all real patches.
-
-        Args:
-            motion_values, motion_attention_mask: As in [`MotionPatchesModel.get_motion_features`].
-            layer: Which layer's attention.
-            rollout: Follow the attention from the input up to `layer` (attention rollout, Abnar and Zuidema, ACL 2020), which
-                accounts for the mixing of tokens in the layers below.
-
-        Returns:
-            Shape (B, F/N, 5), or (B, P, F/N, 5) of P persons, float32, on the device of the model; of raw joint sequences
-            (B, F, 1). Each map sums to 1; windows of padding have 0.
-
-        Raises:
-            ValueError: If the tower is no ViT, has no such layer, or the shapes do not fit the configuration.
-        """
-        tower = self.motion_model
-        if not isinstance(tower, MotionViTModel):
-            raise ValueError(
-                f"the motion tower is a {tower.config.model_type!r}; attention over windows and parts is known of a ViT alone"
-            )
-        num_layers = tower.config.num_hidden_layers
-        if not -num_layers <= layer < num_layers:
-            raise ValueError(f"there is no layer {layer}; the motion tower has {num_layers}")
-        implementation = tower.config._attn_implementation
-        tower.set_attn_implementation("eager")  # the others do not return their weights
-        try:
-            outputs = self._encode_motions(motion_values, motion_attention_mask, output_attentions=True)
-        finally:
-            tower.set_attn_implementation(implementation)
-        maps = [attention.float().mean(dim=1) for attention in outputs.attentions[: layer % num_layers + 1]]
-        attention = maps[-1]
-        if rollout:
-            attention = identity = torch.eye(attention.shape[-1], device=attention.device)
-            for below in maps:
-                attention = (0.5 * below + 0.5 * identity) @ attention
-        grid = self.config.motion_grid
-        shape = (*motion_values.shape[:-3], motion_values.shape[-2] // grid.frames, grid.parts)
-        real = torch.ones(shape, device=attention.device)
-        if motion_attention_mask is not None:
-            real = real * motion_attention_mask[..., None]
-        real = real.reshape(len(attention), -1)
-        pooled = attention[:, 0] if self.config.motion_pooling == "cls" else _masked_mean(attention[:, 1:], real)
-        pooled = pooled[:, 1:]
-        return (pooled / pooled.sum(dim=-1, keepdim=True)).reshape(shape)
-
-    def _check_motion_values(self, motion_values: torch.Tensor, mask: torch.Tensor | None) -> None:
-        grid, persons = self.config.motion_grid, self.config.num_persons
-        shape = tuple(motion_values.shape)
-        fits = len(shape) == (4 if persons == 1 else 5) and shape[-3] == 3 and shape[-1] == grid.columns
-        if not fits or shape[-2] == 0 or shape[-2] % grid.frames or (persons > 1 and shape[1] != persons):
-            points = f"5·N) with N={grid.frames}" if grid.parts > 1 else f"J) with J={grid.columns} joints, N={grid.frames}"
-            raise ValueError(
-                f"motion_values has shape {shape}; expected ({'B' if persons == 1 else f'B, {persons}'}, 3, F, {points} and F "
-                "a multiple of N. A processor with the model's patch_size makes them"
-            )
-        wanted = (*shape[:-3], shape[-2] // grid.frames)
-        if mask is not None and tuple(mask.shape) != wanted:
-            raise ValueError(f"motion_attention_mask has shape {tuple(mask.shape)}; expected {wanted}, one value a window")
-
-
 class TextTowerMixin:
     """The text side of a model: `text_model`, the tower."""
 
@@ -299,7 +175,7 @@ class TextTowerMixin:
         if self.config.text_pooling == "cls":
             pooled = tokens[:, 0]
         elif self.config.text_pooling == "mean":
-            pooled = _masked_mean(tokens, attention_mask)
+            pooled = masked_mean(tokens, attention_mask)
         elif self.text_model.config.model_type == "clip_text_model":
             pooled = outputs.pooler_output  # the end token; CLIP knows of checkpoints whose configuration misnames it
         else:
@@ -592,14 +468,6 @@ class MotionPatchesForMotionClassification(MotionTowerMixin, MotionPatchesPreTra
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
-
-
-def _masked_mean(tokens: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """Mean over the tokens that count: (B, L, d) and (B, L) → (B, d)."""
-    if mask is None:
-        return tokens.mean(dim=1)
-    weights = mask.to(tokens.dtype).unsqueeze(-1)
-    return (tokens * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
 
 
 for _model_class in (MotionPatchesModel, MotionPatchesMotionModelWithProjection, MotionPatchesTextModelWithProjection):
