@@ -32,6 +32,12 @@ def test_every_number_of_the_results_comes_from_a_results_file():
     assert said <= measured
 
 
+def test_the_counts_of_the_common_tests_are_those_of_their_file():
+    total = json.loads((ROOT / "docs" / "results" / "test_transformers.json").read_text(encoding="utf-8"))["total"]
+    sentence = re.search(r"(\d+) pass, (\d+) do not apply, and (\d+) fail", RESULTS)
+    assert [int(number) for number in sentence.groups()] == [total["passed"], total["skipped"], total["failed"]]
+
+
 def test_links_and_pictures_exist():
     targets = re.findall(r"\]\((?!http)([^)#]+)\)", README)
     assert len(targets) > 5
