@@ -82,6 +82,19 @@ def test_the_python_of_the_page_on_motion_files_works(as_in_the_readme):
     assert len(scope["skeleton"].chains["left_arm"]) == 5
 
 
+def test_the_page_on_models_works(as_in_the_readme):
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^motionpatches ((?:attend|export) .*)$", page, re.MULTILINE)
+    assert len(lines) == 2
+    for line in lines:
+        result = CliRunner().invoke(app, shlex.split(line))
+        assert result.exit_code == 0, result.output
+    scope: dict = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(block, "models.md", "exec"), scope)
+    assert scope["scores"].shape == (1, 2)
+
+
 LINES = re.findall(r"^motionpatches (.* quickstart/.*)$", README, re.MULTILINE)
 
 
