@@ -503,6 +503,17 @@ class MotionTextProcessor(ProcessorMixin):
     def __init__(self, feature_extractor: MotionPatchProcessor, tokenizer: Any, **kwargs: Any) -> None:
         super().__init__(feature_extractor, tokenizer, **kwargs)
 
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> "MotionTextProcessor":
+        """As everywhere in transformers; a folder without a tokenizer is a `ValueError` that says what to load instead."""
+        try:
+            return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+        except ValueError as error:
+            raise ValueError(
+                f"{str(pretrained_model_name_or_path)!r} gives no processor with a tokenizer; of a classifier or a motion tower "
+                f"alone, which have none, AutoFeatureExtractor loads the processor. ({error})"
+            ) from error
+
     def __call__(
         self,
         motions: Any = None,

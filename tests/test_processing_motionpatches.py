@@ -565,3 +565,11 @@ def test_arguments_of_the_tokenizer_by_name_or_as_a_dict(processor, captions):
     assert len(nested["input_ids"][0]) == 20
     with pytest.raises(TypeError, match="padding given twice"):
         processor(text=captions, padding=True, text_kwargs={"padding": True})
+
+
+def test_a_folder_without_a_tokenizer_says_what_to_load(model, motion_processor, tmp_path):
+    motion_processor.save_pretrained(tmp_path)
+    model.config.save_pretrained(tmp_path)
+    assert isinstance(AutoFeatureExtractor.from_pretrained(tmp_path), MotionPatchProcessor)
+    with pytest.raises(ValueError, match=r"no processor with a tokenizer; of a classifier .* AutoFeatureExtractor loads"):
+        AutoProcessor.from_pretrained(tmp_path)
