@@ -113,3 +113,15 @@ def to_dataset(motions: Sequence[Mapping[str, Any]], name: str) -> Dataset:
         }
         rows.append(row)
     return Dataset.from_list(rows)
+
+
+def load_split(folder: str | Path, split: str, datasets: Sequence[str] | None = None) -> Dataset:
+    """One split of `load_motions`.
+
+    Raises:
+        ValueError: If the data has no such split; and as `load_motions`.
+    """
+    splits = load_motions(folder, datasets)
+    if split not in splits:
+        raise ValueError(f"{str(folder)!r} has no split {split!r}; it has {', '.join(splits)}")
+    return splits[split]

@@ -125,12 +125,14 @@ def evaluate(
     output: Annotated[Path | None, typer.Option(help="Write the results to this JSON file.")] = None,
 ) -> None:
     """Measure retrieval in both directions and zero-shot classification; or, of a classifier, its accuracy."""
+    from ..processing.corpora import load_split
     from .card_results import weights_fingerprint
     from .classifier import evaluate_classifier, holds_classifier, load_classifier, print_classification
     from .evaluation import evaluate as judge
+    from .evaluation import print_evaluation
     from .inference import load_checkpoint
     from .loop import describe_data
-    from .results import command_line, environment, write_json
+    from .results import command_line, environment, read_training_facts, write_json
 
     template: dict[str, Any] = {} if hypothesis_template is None else {"hypothesis_template": hypothesis_template}
     if holds_classifier(checkpoint):
@@ -145,7 +147,7 @@ def evaluate(
         model, processor = load_checkpoint(checkpoint)
         rows = load_split(data, split, datasets)
         results = judge(model, processor, rows, **template, progress=True)
-        print_results(results, console)
+        print_evaluation(results, console)
         judged = model
     if output is not None:
         facts = {"task": "evaluate", "command": command_line(), "data": describe_data(rows), "split": split}
@@ -153,56 +155,6 @@ def evaluate(
         training = read_training_facts(checkpoint)
         write_json(output, {**facts, "training": training, "results": results, **environment()})
         console.print(f"written to {output}", highlight=False)
-
-
-def load_split(data: Path, split: str, datasets: list[str] | None) -> Any:
-    """The rows of one split of motion data."""
-    from ..processing.corpora import load_motions
-
-    splits = load_motions(data, datasets)
-    if split not in splits:
-        raise ValueError(f"{data} has no split {split!r}; it has {', '.join(splits)}")
-    return splits[split]
-
-
-def read_training_facts(checkpoint: str) -> dict[str, Any] | None:
-    """Recipe, seed and epochs of the run that a checkpoint folder belongs to, or `None`."""
-    import json
-
-    from .results import shorten_path
-
-    file = Path(checkpoint).parent / "results.json"
-    if not file.exists():
-        return None
-    content = json.loads(file.read_text(encoding="utf-8"))
-    if content.get("task") not in ("train", "finetune"):
-        return None
-    recipe = {key: shorten_path(value) if isinstance(value, str) else value for key, value in content["recipe"].items()}
-    facts = ("start", "seed", "epochs", "best_epoch", "data")
-    return {"recipe": recipe, **{key: content[key] for key in facts if key in content}}
-
-
-def print_results(results: dict[str, Any], console: Console) -> None:
-    """A table of retrieval for each gallery, with its chance levels, and one of zero-shot classification."""
-    columns = ("R@1", "R@2", "R@3", "R@5", "R@10", "MedR")
-    for name, result in results.items():
-        size = f"{result['num']} motions, {result['distinct_captions']} distinct captions"
-        console.print(f"\n[bold]{escape(name)}[/]: retrieval in %, {size}", highlight=False)
-        table = Table("protocol", "direction", *columns)
-        for protocol, directions in result["retrieval"].items():
-            scored = [("text→motion", directions["t2m"]), ("motion→text", directions["m2t"])]
-            for direction, values in [*scored, ("chance", result["chance"][protocol]["t2m"])]:
-                numbers = [f"{values[column]:.1f}" for column in columns]
-                table.add_row(protocol, direction, *numbers, style="dim" if direction == "chance" else None)
-        console.print(table)
-    zero_shot = {name: result["zero_shot"] for name, result in results.items() if "zero_shot" in result}
-    if zero_shot:
-        console.print("\nzero-shot classification in %", highlight=False)
-        table = Table("gallery", "classes", "top-1", "top-5", "per class", "chance")
-        for name, values in zero_shot.items():
-            numbers = [f"{values[key]:.1f}" for key in ("top1", "top5", "macro_top1")]
-            table.add_row(name, str(values["num_classes"]), *numbers, f"{values['chance']['top1']:.1f}")
-        console.print(table)
 
 
 @command
@@ -243,7 +195,7 @@ def retrieve(
     picture: Annotated[Path | None, typer.Option(help="Draw the motions found into this PNG.")] = None,
 ) -> None:
     """Search motions with a sentence (--query), or captions with a motion (--motion)."""
-    from .inference import load_checkpoint, load_gallery, motions_by_text, texts_by_motion
+    from .inference import draw_hits, load_checkpoint, load_gallery, motions_by_text, texts_by_motion
 
     if not query and not motion:
         raise ValueError("pass --query TEXT to find motions, or --motion FILE to find captions")
@@ -268,24 +220,6 @@ def retrieve(
             for hit in hits:
                 table.add_row(f"{hit['score']:.3f}", hit["text"])
             console.print(table)
-
-
-def draw_hits(processor: Any, gallery: Any, queries: list[str], found: list[list[dict[str, Any]]]) -> Any:
-    """A `matplotlib` figure: each query with its hits as stick figures."""
-    from ..processing.plotting import plot_retrieval
-
-    motions = gallery.motions.with_format("numpy") if hasattr(gallery.motions, "with_format") else gallery.motions
-    rows = []
-    for query, hits in zip(queries, found, strict=True):
-        drawn = []
-        for hit in hits:
-            resolved = processor.feature_extractor.resolve([motions[hit["index"]]])[0]
-            caption = hit["captions"][0] if hit["captions"] else hit["id"]
-            drawn.append(
-                {"joints": resolved.joints, "skeleton": resolved.skeleton, "score": hit["score"], "caption": caption}
-            )
-        rows.append({"query": query, "hits": drawn})
-    return plot_retrieval(rows)
 
 
 @command

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 from torch.nn.functional import normalize
 from tqdm import tqdm
 
@@ -159,3 +162,26 @@ def mean_recall(results: dict[str, Any], names: Sequence[str] | None = None) -> 
         [results[name]["retrieval"]["strict"][way][f"R@{k}"] for way in ("t2m", "m2t") for k in (1, 5, 10)] for name in names
     ]
     return float(np.mean(per_set))
+
+
+def print_evaluation(results: dict[str, Any], console: Console) -> None:
+    """A table of retrieval for each gallery, with its chance levels, and one of zero-shot classification."""
+    columns = ("R@1", "R@2", "R@3", "R@5", "R@10", "MedR")
+    for name, result in results.items():
+        size = f"{result['num']} motions, {result['distinct_captions']} distinct captions"
+        console.print(f"\n[bold]{escape(name)}[/]: retrieval in %, {size}", highlight=False)
+        table = Table("protocol", "direction", *columns)
+        for protocol, directions in result["retrieval"].items():
+            scored = [("text→motion", directions["t2m"]), ("motion→text", directions["m2t"])]
+            for direction, values in [*scored, ("chance", result["chance"][protocol]["t2m"])]:
+                numbers = [f"{values[column]:.1f}" for column in columns]
+                table.add_row(protocol, direction, *numbers, style="dim" if direction == "chance" else None)
+        console.print(table)
+    zero_shot = {name: result["zero_shot"] for name, result in results.items() if "zero_shot" in result}
+    if zero_shot:
+        console.print("\nzero-shot classification in %", highlight=False)
+        table = Table("gallery", "classes", "top-1", "top-5", "per class", "chance")
+        for name, values in zero_shot.items():
+            numbers = [f"{values[key]:.1f}" for key in ("top1", "top5", "macro_top1")]
+            table.add_row(name, str(values["num_classes"]), *numbers, f"{values['chance']['top1']:.1f}")
+        console.print(table)

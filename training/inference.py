@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from transformers import AutoModel, AutoProcessor
 
 from ..modeling_motionpatches import MotionPatchesModel
-from ..processing.corpora import load_motions
+from ..processing.corpora import load_split
 from ..processing.processing_motionpatches import MotionTextProcessor
 from ..processing.readers import READABLE_SUFFIXES
 from .evaluation import embed_motions, embed_texts
@@ -75,10 +75,7 @@ def load_gallery(path: str | Path, split: str = "test") -> Gallery:
     files = sorted(file for file in path.rglob("*") if file.suffix.lower() in MOTION_SUFFIXES)
     if files:
         return Gallery([str(file) for file in files], [str(file.relative_to(path)) for file in files], [[] for _ in files])
-    data = load_motions(path)
-    if split not in data:
-        raise ValueError(f"{str(path)!r} has no split {split!r}; it has {', '.join(data)}")
-    rows = data[split]
+    rows = load_split(path, split)
     return Gallery(rows, rows["id"][:], rows["captions"][:])
 
 
@@ -142,3 +139,21 @@ def check_embedding_suffix(path: Path) -> None:
     """Raise a `ValueError` unless embeddings can be written under this name."""
     if path.suffix not in EMBEDDING_SUFFIXES:
         raise ValueError(f"cannot write embeddings to {path.name!r}; the name must end in {' or '.join(EMBEDDING_SUFFIXES)}")
+
+
+def draw_hits(processor: Any, gallery: Any, queries: list[str], found: list[list[dict[str, Any]]]) -> Any:
+    """A `matplotlib` figure: each query with its hits as stick figures."""
+    from ..processing.plotting import plot_retrieval
+
+    motions = gallery.motions.with_format("numpy") if hasattr(gallery.motions, "with_format") else gallery.motions
+    rows = []
+    for query, hits in zip(queries, found, strict=True):
+        drawn = []
+        for hit in hits:
+            resolved = processor.feature_extractor.resolve([motions[hit["index"]]])[0]
+            caption = hit["captions"][0] if hit["captions"] else hit["id"]
+            drawn.append(
+                {"joints": resolved.joints, "skeleton": resolved.skeleton, "score": hit["score"], "caption": caption}
+            )
+        rows.append({"query": query, "hits": drawn})
+    return plot_retrieval(rows)

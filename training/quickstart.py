@@ -13,9 +13,8 @@ from ..processing.plotting import plot_motion_and_patches
 from ..processing.procedural import list_actions, make_motions
 from ..processing.readers import write_npz
 from ..processing.skeletons import get_skeleton
-from .cli import draw_hits, print_results
-from .evaluation import evaluate
-from .inference import Gallery, motions_by_text
+from .evaluation import evaluate, print_evaluation
+from .inference import Gallery, draw_hits, motions_by_text
 from .loop import describe_data, train
 from .recipe import load_recipe
 from .results import environment, write_json
@@ -67,7 +66,7 @@ def run_quickstart(
     console.rule("3. evaluation, each row beside chance")
     model, processor = AutoModel.from_pretrained(checkpoint), AutoProcessor.from_pretrained(checkpoint)
     results = {name: evaluate(model, processor, rows)["all"] for name, rows in galleries.items()}
-    print_results(results, console)
+    print_evaluation(results, console)
 
     console.rule("4. zero-shot classification of a file, and retrieval by a sentence")
     classify = pipeline("zero-shot-motion-classification", model=str(checkpoint))

@@ -57,3 +57,16 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     temporary.replace(path)
+
+
+def read_training_facts(checkpoint: str | Path) -> dict[str, Any] | None:
+    """Recipe, seed and epochs of the run that a checkpoint folder belongs to, or `None`."""
+    file = Path(checkpoint).parent / "results.json"
+    if not file.exists():
+        return None
+    content = json.loads(file.read_text(encoding="utf-8"))
+    if content.get("task") not in ("train", "finetune"):
+        return None
+    recipe = {key: shorten_path(value) if isinstance(value, str) else value for key, value in content["recipe"].items()}
+    facts = ("start", "seed", "epochs", "best_epoch", "data")
+    return {"recipe": recipe, **{key: content[key] for key in facts if key in content}}
