@@ -82,15 +82,7 @@ def build_from_pretrained(
     **kwargs: Any,
 ) -> MotionPatchesModel:
     """See `MotionPatchesModel.from_motion_text_pretrained`."""
-    motion_config, motion_state = load_motion_tower(motion_name)
-    new: set[str] = set()
-    if isinstance(motion_config, ViTConfig):
-        new = fit_to_motion(motion_config, motion_state, max_frames, num_joints)
-    elif num_joints is not None:
-        raise ValueError(
-            f"num_joints={num_joints} is for a ViT over raw joint sequences, but {motion_name!r} is a "
-            f"{motion_config.model_type!r}"
-        )
+    motion_config, motion_state, new = load_motion_tower(motion_name, max_frames, num_joints)
     text_model = load_text_model(text_name)
     if text_model.config.model_type == "clip_text_model":  # its first token is the same for every text
         kwargs.setdefault("text_pooling", "eos")
@@ -142,7 +134,27 @@ def load_exactly(
         )
 
 
-def fit_to_motion(
+def load_motion_tower(
+    name: str, max_frames: int, num_joints: int | None = None
+) -> tuple[PreTrainedConfig, dict[str, torch.Tensor], set[str]]:
+    """A vision model made one over motions: its configuration, its weights, and the names of those that must be new.
+
+    Arguments as `max_frames` and `num_joints` of `MotionPatchesModel.from_motion_text_pretrained`.
+
+    Raises:
+        ValueError: If it takes no images, or is asked to take raw joint sequences and is no ViT.
+    """
+    config, state_dict = _load_vision_model(name)
+    if isinstance(config, ViTConfig):
+        return config, state_dict, _fit_to_motion(config, state_dict, max_frames, num_joints)
+    if num_joints is not None:
+        raise ValueError(
+            f"num_joints={num_joints} is for a ViT over raw joint sequences, but {name!r} is a {config.model_type!r}"
+        )
+    return config, state_dict, set()
+
+
+def _fit_to_motion(
     config: ViTConfig, state_dict: dict[str, torch.Tensor], max_frames: int, num_joints: int | None
 ) -> set[str]:
     """Turn a ViT over images into one over motions, in place; returns the names of weights that must be new."""
@@ -163,7 +175,7 @@ def fit_to_motion(
     return patch_embedding
 
 
-def load_motion_tower(name: str) -> tuple[PreTrainedConfig, dict[str, torch.Tensor]]:
+def _load_vision_model(name: str) -> tuple[PreTrainedConfig, dict[str, torch.Tensor]]:
     """Configuration and weights of a vision model; of a plain ViT in the names of `transformers.ViTModel`."""
     import timm
 

@@ -67,6 +67,20 @@ def run_command(*arguments, columns=200):
     return CliRunner().invoke(app, [str(argument) for argument in arguments], env=environment)
 
 
+def break_the_loss(monkeypatch, model_class, after):
+    """Make the loss of a model NaN after so many forward passes."""
+    original, calls = model_class.forward, []
+
+    def broken(self, *arguments, **kwargs):
+        out = original(self, *arguments, **kwargs)
+        calls.append(1)
+        if len(calls) > after:
+            out.loss = out.loss * float("nan")
+        return out
+
+    monkeypatch.setattr(model_class, "forward", broken)
+
+
 def scores_of(result):
     """What a pipeline returned for one motion, label → score."""
     return {entry["label"]: entry["score"] for entry in result}

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import run_command
+from conftest import break_the_loss, run_command
 from datasets import ClassLabel, DatasetDict
 from safetensors.torch import load_file, save_file
 from transformers import AutoFeatureExtractor, ViTConfig, ViTModel
@@ -208,16 +208,7 @@ def test_without_a_validation_split_the_last_epoch_is_kept(tiny_data, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_epoch_before(tiny_data, tmp_path, monkeypatch):
-    original, calls = MotionPatchesForMotionClassification.forward, []
-
-    def broken(self, *arguments, **kwargs):
-        out = original(self, *arguments, **kwargs)
-        calls.append(1)
-        if len(calls) > 4:  # in the second epoch of three steps
-            out.loss = out.loss * float("nan")
-        return out
-
-    monkeypatch.setattr(MotionPatchesForMotionClassification, "forward", broken)
+    break_the_loss(monkeypatch, MotionPatchesForMotionClassification, after=4)  # in the second epoch of three steps
     with pytest.raises(FloatingPointError, match="the loss is nan in epoch 2; what was kept of the epoch before is whole"):
         finetune(recipe(), DatasetDict(train=tiny_data["train"]), tmp_path / "run")
     assert all(torch.isfinite(tensor).all() for tensor in weights(tmp_path / "run" / "best").values())

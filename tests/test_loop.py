@@ -5,7 +5,7 @@ import json
 
 import pytest
 import torch
-from conftest import TINY_RECIPE
+from conftest import TINY_RECIPE, break_the_loss
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoProcessor
 
@@ -109,6 +109,9 @@ def test_fine_tuning_starts_from_the_weights_and_adds_statistics_of_a_new_skelet
     resumed = train(frozen, type(tiny_data)({"train": rows}), tmp_path / "run", resume=True)
     assert resumed["start"].endswith("best")  # where the weights come from is not forgotten
     assert str(trained_run.parent) not in resumed["start"]
+    kept = tmp_path / "run" / "state" / "history.json"
+    kept.write_text(json.dumps({"epochs": json.loads(kept.read_text())["epochs"]}))  # as an earlier version left it
+    assert train(frozen, type(tiny_data)({"train": rows}), tmp_path / "run", resume=True)["start"] is None
     for name, tensor in weights(trained_run, "best").items():
         assert torch.equal(tensor, weights(tmp_path / "run")[name])
     before, after = (
@@ -136,17 +139,7 @@ def test_three_groups_hold_every_trained_parameter_once(tiny_data):
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_its_checkpoint(tiny_data, tmp_path, monkeypatch):
     recipe = parse_recipe("tiny", TINY_RECIPE)
-    original = MotionPatchesModel.forward
-    calls = []
-
-    def broken(self, *arguments, **kwargs):
-        out = original(self, *arguments, **kwargs)
-        calls.append(1)
-        if len(calls) > 4:  # in the second epoch of three steps
-            out.loss = out.loss * float("nan")
-        return out
-
-    monkeypatch.setattr(MotionPatchesModel, "forward", broken)
+    break_the_loss(monkeypatch, MotionPatchesModel, after=4)  # in the second epoch of three steps
     with pytest.raises(FloatingPointError, match="the loss is nan in epoch 2, step 2; the checkpoints of the epoch before"):
         train(recipe, tiny_data, tmp_path / "run")
     assert all(torch.isfinite(tensor).all() for tensor in weights(tmp_path / "run").values())

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import AutoTokenizer, DistilBertConfig, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, DistilBertConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from ..configuration_motionpatches import MotionPatchesConfig, motion_vit_config
 from ..convert_vit_to_motionpatches import load_text_model, load_text_tower
@@ -111,11 +111,7 @@ def build_model(recipe: Recipe, processor: MotionTextProcessor) -> MotionPatches
             num_joints=num_joints,
             **fields,
         )
-        if model.config.patch_size != patches.patch_size:
-            raise ValueError(
-                f"{arguments.motion_name!r} has patches of {model.config.patch_size}, but the recipe says "
-                f"patch_size={patches.patch_size}"
-            )
+        check_patch_size(model, patches, arguments.motion_name)
         return model
     if arguments.motion_name:
         raise ValueError(
@@ -132,6 +128,14 @@ def build_model(recipe: Recipe, processor: MotionTextProcessor) -> MotionPatches
     model = MotionPatchesModel(MotionPatchesConfig(motion_config=motion_config, text_config=text_model.config, **fields))
     load_text_tower(model, text_model, arguments.text_name)
     return model
+
+
+def check_patch_size(model: PreTrainedModel, patches: MotionPatchProcessor, name: str) -> None:
+    """Raise a `ValueError` unless the pretrained tower `name` has the patches that the processor makes."""
+    if model.config.patch_size != patches.patch_size:
+        raise ValueError(
+            f"{name!r} has patches of {model.config.patch_size}, but the recipe says patch_size={patches.patch_size}"
+        )
 
 
 def count_joints(patches: MotionPatchProcessor) -> int:

@@ -12,17 +12,18 @@ from rich.markup import escape
 from rich.table import Table
 from torch.utils.data import DataLoader
 from tqdm import tqdm
-from transformers import AutoFeatureExtractor, Pipeline, PreTrainedConfig, ViTConfig
+from transformers import AutoFeatureExtractor, Pipeline, PreTrainedConfig
 
 from ..configuration_motionpatches import MotionPatchesConfig, motion_vit_config
-from ..convert_vit_to_motionpatches import fill_motion_tower, fit_to_motion, load_motion_tower
+from ..convert_vit_to_motionpatches import fill_motion_tower, load_motion_tower
 from ..modeling_motionpatches import MotionPatchesForMotionClassification
 from ..pipeline_motion_classification import TASK as CLASSIFICATION
 from ..pipeline_motion_classification import MotionClassificationPipeline
 from ..pipeline_zero_shot_motion_classification import TASK as ZERO_SHOT
 from ..pipeline_zero_shot_motion_classification import ZeroShotMotionClassificationPipeline
 from ..processing.processing_motionpatches import MotionPatchProcessor
-from .builder import build_motion_processor, count_joints, fit_processor
+from .builder import build_motion_processor, check_patch_size, count_joints, fit_processor
+from .evaluation import split_galleries
 from .inference import load_checkpoint
 from .labels import LabelledMotions, LabelledRows, count_cut, select_labelled
 from .metrics import classification_metrics, confused_pairs, majority_level
@@ -38,7 +39,7 @@ def holds_classifier(checkpoint: str | Path) -> bool:
         config, _ = PreTrainedConfig.get_config_dict(checkpoint)
     except OSError:
         return False
-    return MotionPatchesForMotionClassification.__name__ in config.get("architectures", [])
+    return MotionPatchesForMotionClassification.__name__ in (config.get("architectures") or [])
 
 
 def load_classifier(checkpoint: str | Path) -> tuple[MotionPatchesForMotionClassification, MotionPatchProcessor]:
@@ -129,17 +130,14 @@ def evaluate_classifier(
     loader = DataLoader(motions, batch_size, collate_fn=motions.collate)
     batches = tqdm(loader, desc="motions", disable=None if progress else True, leave=False)
     scores = torch.cat([model(**batch.to(model.device)).logits.float().cpu() for batch in batches]).numpy()
-    targets, sources = np.array(motions.targets), np.array(part.rows["dataset"])
-    galleries = {"all": np.arange(len(targets))}
-    if len(set(sources)) > 1:
-        galleries |= {str(name): np.flatnonzero(sources == name) for name in sorted(set(sources))}
+    targets = np.array(motions.targets)
     results: dict[str, Any] = {
         name: {
             **classification_metrics(scores[index], targets[index]),
             "majority": majority_level(targets[index], len(classes)),
             "confused": confused_pairs(scores[index], targets[index], classes),
         }
-        for name, index in galleries.items()
+        for name, index in split_galleries(part.rows["dataset"]).items()
     }
     results["all"]["left_out"] = part.left_out()
     return results
@@ -222,15 +220,8 @@ def _new_classifier(
             arguments.motion_size, recipe.processor.patch_size, max_frames, num_joints, **depth
         )
         return MotionPatchesForMotionClassification(MotionPatchesConfig(motion_config=motion_config, **settings))
-    motion_config, state = load_motion_tower(arguments.motion_name)
-    new: set[str] = set()
-    if isinstance(motion_config, ViTConfig):
-        new = fit_to_motion(motion_config, state, max_frames, num_joints)
+    motion_config, state, new = load_motion_tower(arguments.motion_name, max_frames, num_joints)
     model = MotionPatchesForMotionClassification(MotionPatchesConfig(motion_config=motion_config, **settings))
-    if model.config.patch_size != processor.patch_size:
-        raise ValueError(
-            f"{arguments.motion_name!r} has patches of {model.config.patch_size}, but the recipe says "
-            f"patch_size={processor.patch_size}"
-        )
+    check_patch_size(model, processor, arguments.motion_name)
     fill_motion_tower(model, state, arguments.motion_name, new)
     return model

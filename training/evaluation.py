@@ -99,15 +99,12 @@ def evaluate(
         raise ValueError("there are no motions to evaluate on")
     captions = [texts[0] for texts in rows["captions"]]
     labels = rows["label"][:] if "label" in rows.column_names else [None] * len(rows)
-    sources, skeletons = np.array(rows["dataset"]), np.array(rows["skeleton"])
+    skeletons = np.array(rows["skeleton"])
     motions = embed_motions(model, processor, rows, batch_size, progress)
     texts = embed_texts(model, processor, captions)
 
-    galleries = {"all": np.arange(len(rows))}
-    if len(set(sources)) > 1:
-        galleries.update({str(name): np.flatnonzero(sources == name) for name in sorted(set(sources))})
     results = {}
-    for name, index in galleries.items():
+    for name, index in split_galleries(rows["dataset"]).items():
         chosen = [captions[i] for i in index]
         results[name] = {
             "num": len(index),
@@ -122,6 +119,15 @@ def evaluate(
                 model, processor, motions[list(labelled)], list(labelled.values()), hypothesis_template
             )
     return results
+
+
+def split_galleries(sources: Sequence[str]) -> dict[str, np.ndarray]:
+    """Row numbers of `"all"` and, where there are several, of each data set, by the data set of each row."""
+    named = np.array(sources)
+    galleries = {"all": np.arange(len(named))}
+    if len(set(named)) > 1:
+        galleries.update({str(name): np.flatnonzero(named == name) for name in sorted(set(named))})
+    return galleries
 
 
 def _statistics_entry(processor: MotionTextProcessor, skeleton: str) -> str:

@@ -247,7 +247,7 @@ def _load_state(accelerator: Accelerator, output: Path) -> tuple[list[dict[str, 
     """The epochs so far, and the checkpoint that the run started from."""
     accelerator.load_state(str(output / "state"))
     kept = json.loads((output / "state" / "history.json").read_text(encoding="utf-8"))
-    return kept["epochs"], kept["start"]
+    return kept["epochs"], kept.get("start")  # runs of earlier versions did not note it
 
 
 def _best_epoch(history: list[dict[str, Any]]) -> int:
