@@ -1,4 +1,4 @@
-"""Changes to a training motion that its captions survive. (Mirroring changes both: see `data.PairBatchSampler`.)"""
+"""Changes to a training motion that its captions survive. (Mirroring changes both: see `sampling.PairBatchSampler`.)"""
 
 from dataclasses import dataclass
 

@@ -96,7 +96,12 @@ class OptimisationArguments:
     augment_tempo: float = field(default=0.0, metadata={"help": "play them faster or slower by up to this fraction"})
     augment_offset: float = field(default=0.0, metadata={"help": "displace each joint, standard deviation in metres"})
     augment_jitter: float = field(default=0.0, metadata={"help": "displace each joint of each frame, likewise"})
+    augment_scale: float = field(default=0.0, metadata={"help": "make bodies taller or smaller by up to this fraction"})
+    augment_crop: float = field(default=0.0, metadata={"help": "cut up to this fraction of the frames off their two ends"})
     lr_motion: float = 1e-4
+    layer_decay: float = field(
+        default=1.0, metadata={"help": "each layer of a tower learns at this fraction of the rate of the layer above it"}
+    )
     weight_decay: float = 0.0
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
     warmup_ratio: float = 0.0
@@ -104,9 +109,16 @@ class OptimisationArguments:
     precision: Literal["auto", "no", "bf16", "fp16"] = field(
         default="auto", metadata={"help": "auto: bf16 on GPUs that have it"}
     )
+    gradient_checkpointing: bool = field(
+        default=False,
+        metadata={"help": "keep no activations of the layers but make them again: less memory, a third slower"},
+    )
+    compile: Literal["no", "inductor", "aot_eager"] = field(
+        default="no", metadata={"help": "backend of torch.compile; inductor is the fast one and needs a C++ compiler"}
+    )
     seed: int = 0
     num_workers: int = 0
-    tracker: Literal["auto", "none", "tensorboard"] = field(
+    tracker: Literal["auto", "none", "tensorboard", "wandb"] = field(
         default="auto", metadata={"help": "auto: TensorBoard if installed"}
     )
 
@@ -120,6 +132,30 @@ class RunArguments(OptimisationArguments):
     )
     augment_mirror: float = field(
         default=0.0, metadata={"help": "take the mirror image of a motion and its caption with this probability"}
+    )
+    augment_part_mix: float = field(
+        default=0.0,
+        metadata={"help": "take body parts of a motion from another of its batch, whose caption then fits too, this often"},
+    )
+    caption_choice: Literal["random", "first"] = field(
+        default="random", metadata={"help": "which caption of a motion an epoch takes"}
+    )
+    length_groups: int = field(
+        default=4, metadata={"help": "encode a batch in up to so many groups of like length: the same loss, less padding"}
+    )
+    length_buckets: int = field(
+        default=1,
+        metadata={"help": "sort so many batches by length, so that a batch holds motions of like length; 1: do not"},
+    )
+    micro_batch_size: int | None = field(
+        default=None,
+        metadata={"help": "pairs in memory at a time; loss and gradients stay those of the whole batch (GradCache)"},
+    )
+    ema_decay: float | None = field(
+        default=None, metadata={"help": "judge and keep an exponential moving average of the weights with this decay"}
+    )
+    save_steps: int = field(
+        default=200, metadata={"help": "save the state each so many steps of an epoch; 0: after it alone"}
     )
     lr_text: float = 1e-5
     lr_head: float = 1e-3
