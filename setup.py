@@ -49,9 +49,10 @@ EXTRAS = {
     "bench": ["opencv-python-headless>=4.8"],
     "onnx": ["onnx>=1.19", "onnxscript>=0.5", "onnxruntime>=1.22"],
     "tensorboard": ["tensorboard>=2.16"],
+    "wandb": ["wandb>=0.19"],
     "test": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "ezc3d>=1.5", "tensorboard>=2.16"],
 }
-EXTRAS["test"] += EXTRAS["onnx"]
+EXTRAS["test"] += [*EXTRAS["onnx"], *EXTRAS["wandb"]]
 # smplx is what the reader of SMPL parameters is compared with. Its licence is non-commercial: developers only.
 EXTRAS["dev"] = [*EXTRAS["test"], "parameterized>=0.9", "smplx>=0.1.28", "build>=1.2", "mypy>=1.15", "ruff>=0.11"]
 EXTRAS["dev"] += ["types-PyYAML", "scipy-stubs", "types-tqdm"]
@@ -71,7 +72,7 @@ setup(
         "motionpatches.training": "training",
     },
     packages=["motionpatches", "motionpatches.processing", "motionpatches.training"],
-    package_data={"motionpatches": ["py.typed"], "motionpatches.training": ["recipes/*.yaml"]},
+    package_data={"motionpatches": ["py.typed"], "motionpatches.training": ["recipes/*.yaml", "reproductions/*.yaml"]},
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["motionpatches = motionpatches.training.cli:main"]},

@@ -301,8 +301,8 @@ class MotionPatchesModel(TextTowerMixin, MotionTowerMixin, MotionPatchesPreTrain
             logits_per_motion = logits_per_motion + self.logit_bias
         loss = None
         if return_loss:
-            positives = equal_texts(input_ids, attention_mask) if self.config.loss == "duplicate_aware" else None
-            loss = self.contrastive_loss(logits_per_motion, positives)
+            targets = equal_texts(input_ids, attention_mask) if self.config.loss == "duplicate_aware" else None
+            loss = self.contrastive_loss(logits_per_motion, targets)
         return MotionPatchesOutput(
             loss=loss,
             logits_per_motion=logits_per_motion,

@@ -67,18 +67,20 @@ def run_command(*arguments, columns=200):
     return CliRunner().invoke(app, [str(argument) for argument in arguments], env=environment)
 
 
-def break_the_loss(monkeypatch, model_class, after):
-    """Make the loss of a model NaN after so many forward passes."""
-    original, calls = model_class.forward, []
+def break_the_loss(monkeypatch, module_class, after):
+    """Make the loss of a model, or a loss module, NaN after so many forward passes."""
+    original, calls = module_class.forward, []
 
     def broken(self, *arguments, **kwargs):
         out = original(self, *arguments, **kwargs)
         calls.append(1)
         if len(calls) > after:
+            if isinstance(out, torch.Tensor):
+                return out * float("nan")
             out.loss = out.loss * float("nan")
         return out
 
-    monkeypatch.setattr(model_class, "forward", broken)
+    monkeypatch.setattr(module_class, "forward", broken)
 
 
 def scores_of(result):

@@ -8,6 +8,7 @@ import pytest
 from motionpatches.training.card_results import (
     check_results,
     describe_results,
+    describe_validation,
     read_results,
     training_facts,
     weights_fingerprint,
@@ -63,6 +64,37 @@ def test_an_evaluation_is_stated_with_its_protocol_and_chance(evaluated):
         assert f"| {name} | {zero_shot['num']} | {zero_shot['num_classes']} | {zero_shot['top1']:.1f} |" in text
     assert "“A person {}.”" in text
     assert "body21: its own" in text
+
+
+def test_validation_of_a_run_under_way_is_stated_beside_chance_and_as_no_test_result(trained_run):
+    record = json.loads((trained_run / "history.jsonl").read_text().splitlines()[1])
+    text = describe_validation(record)
+    assert "**These are no test results.** They were measured on the validation split at the end of epoch 2" in text
+    assert f"the mean of the recalls, {record['mean_recall']:.2f} over body21, smpl22." in text
+    assert f"{record['mean_recall']:.2f} over smpl22." in describe_validation(record, ["smpl22"])
+    header = "gallery | motions | text→motion R@1 | text→motion R@5 | text→motion R@10 | motion→text R@1"
+    assert f"| {header} | motion→text R@5 | motion→text R@10 | zero-shot top-1 |" in text
+    assert len(record["validation"]) == 3
+    for name, result in record["validation"].items():
+        strict, chance, zero_shot = result["retrieval"]["strict"], result["chance"]["strict"], result["zero_shot"]
+        for row, recalls, top1 in (
+            (f"{name} | {result['num']}", strict, zero_shot["top1"]),
+            (f"{name}, chance | ", chance, zero_shot["chance"]["top1"]),
+        ):
+            numbers = " | ".join(f"{recalls[way][f'R@{k}']:.1f}" for way in ("t2m", "m2t") for k in (1, 5, 10))
+            assert f"| {row} | {numbers} | {top1:.1f} |" in text
+
+
+def test_validation_without_labels_or_with_one_data_set_alone(evaluated):
+    gallery = {key: value for key, value in evaluated["results"]["all"].items() if key != "zero_shot"}
+    text = describe_validation({"epoch": 1, "mean_recall": 12.5, "validation": {"all": gallery}})
+    assert "the mean of the recalls, 12.50. In percent" in text
+    assert "zero-shot" not in text
+    mixed = describe_validation(
+        {"epoch": 1, "mean_recall": 1.0, "validation": evaluated["results"] | {"unlabelled": gallery}}
+    )
+    row = next(line for line in mixed.splitlines() if line.startswith("| unlabelled |"))
+    assert row.endswith(" | – |")
 
 
 def test_the_quickstart_says_which_gallery_is_which():

@@ -12,7 +12,8 @@ from motionpatches import (
     MotionPatchesMotionModelWithProjection,
     MotionPatchesTextModelWithProjection,
 )
-from motionpatches.training.export import read_card, replace_folder, save_checkpoint
+from motionpatches.training.export import read_card, save_checkpoint
+from motionpatches.training.folders import replace_folder
 
 
 def test_everything_a_checkpoint_needs_is_in_the_folder(model, processor, tmp_path):

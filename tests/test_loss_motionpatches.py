@@ -8,7 +8,6 @@ from conftest import tiny_config
 
 from motionpatches import MotionPatchesModel
 from motionpatches.loss_motionpatches import (
-    DuplicateAwareCrossEntropy,
     PairwiseSigmoid,
     SymmetricCrossEntropy,
     equal_texts,
@@ -59,7 +58,7 @@ def test_equal_captions_share_the_target(logits):
         positives[i, j] = True
     rows, own = logits.tolist(), positives.tolist()
     expected = slow_cross_entropy(rows, own) + slow_cross_entropy(transposed(rows), transposed(own))
-    loss = DuplicateAwareCrossEntropy()
+    loss = SymmetricCrossEntropy("sum")
     assert loss(logits, positives).item() == pytest.approx(expected, rel=1e-12)
     positives[1, 4] = True  # of one row only
     rows, own = logits.tolist(), positives.tolist()
@@ -73,7 +72,7 @@ def test_equal_captions_share_the_target(logits):
 def test_the_gradient_does_not_push_equal_captions_apart():
     logits = torch.zeros(3, 3, requires_grad=True)
     positives = torch.tensor([[1, 1, 0], [1, 1, 0], [0, 0, 1]], dtype=torch.bool)
-    DuplicateAwareCrossEntropy()(logits, positives).backward()
+    SymmetricCrossEntropy("sum")(logits, positives).backward()
     assert logits.grad[0, 1] < 0 < logits.grad[0, 2]  # a descent raises the first and lowers the second
 
 
@@ -122,6 +121,6 @@ def test_equal_captions_under_dropout_are_positives_of_each_other(tokenizer):
     tokens = tokenizer(captions, return_tensors="pt", padding=True, return_token_type_ids=False)
     out = model(motion_values=torch.randn(3, 3, 32, 40), return_loss=True, **tokens)
     positives = torch.tensor([[1, 0, 1], [0, 1, 0], [1, 0, 1]], dtype=torch.bool)
-    loss = DuplicateAwareCrossEntropy()
+    loss = SymmetricCrossEntropy("sum")
     torch.testing.assert_close(out.loss, loss(out.logits_per_motion, positives))
     assert abs(out.loss - loss(out.logits_per_motion)) > 1e-3

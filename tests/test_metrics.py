@@ -13,6 +13,8 @@ from motionpatches.training.metrics import (
     classification_metrics,
     hit_probability,
     label_map,
+    label_precisions,
+    retrieval_hits,
     retrieval_metrics,
 )
 
@@ -296,3 +298,21 @@ def test_label_map_by_hand_with_labels_of_any_kind():
 def test_label_map_errors(arguments, message):
     with pytest.raises(ValueError, match=message):
         label_map(*arguments)
+
+
+def test_recalls_are_the_means_of_the_hits_of_each_query():
+    rng = np.random.default_rng(0)
+    texts, motions = rng.integers(-2, 3, size=(2, 30, 4)) + 0.5  # few values: ties
+    captions = [f"caption {i % 20}" for i in range(30)]
+    for protocol in ("strict", "caption_equal"):
+        recalls = retrieval_metrics(texts, motions, captions, protocol)
+        for k in (1, 5):
+            hits = retrieval_hits(texts, motions, k, captions, protocol)
+            for way in ("t2m", "m2t"):
+                assert hits[way].shape == (30,)
+                assert 100 * hits[way].mean() == pytest.approx(recalls[way][f"R@{k}"])
+    with pytest.raises(ValueError, match=r"text_embeds has shape \(3, 4\)"):
+        retrieval_hits(texts[:3], motions, 1)
+    assert label_map(texts, motions, captions, captions) == pytest.approx(
+        100 * label_precisions(texts, motions, captions, captions).mean()
+    )

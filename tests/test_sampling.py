@@ -69,3 +69,65 @@ def test_too_little_to_contrast():
         PairBatchSampler([["walks"]], 4)
     with pytest.raises(ValueError, match="1 of 2 rows have no caption, the first is row 1"):
         PairBatchSampler([["walks"], []], 4)
+
+
+def test_several_processes_share_the_batches_of_one():
+    captions = [[f"motion {i}"] for i in range(23)]
+    whole = PairBatchSampler(captions, 6, seed=3)
+    parts = [PairBatchSampler(captions, 6, seed=3, num_processes=3, process_index=index) for index in range(3)]
+    for epoch in (0, 1):
+        for sampler in (whole, *parts):
+            sampler.set_epoch(epoch)
+        for batch, *shares in zip(whole, *parts, strict=True):
+            assert len({len(share) for share in shares}) == 1
+            assert {key for share in shares for key in share} <= set(batch)
+            assert sum(map(len, shares)) == len(batch) - len(batch) % 3
+    assert (whole.count_left_over(), parts[0].count_left_over()) == (0, 2)  # 23 = 3 · 6 + 5, and 5 = 3 + 2
+
+
+def test_pairs_that_fill_no_batch_are_counted():
+    assert PairBatchSampler([["walks"], ["jumps"], ["sits"]], 2).count_left_over() == 1
+    assert PairBatchSampler([["walks"], ["walks"], ["walks"], ["sits"]], 2).count_left_over() == 2
+
+
+def test_buckets_bring_like_lengths_together_and_keep_each_row_once():
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(10, 200, size=160)
+    captions = [[f"motion {i}"] for i in range(160)]
+    bucketed = PairBatchSampler(captions, 8, seed=1, lengths=lengths, buckets=10)
+    plain = PairBatchSampler(captions, 8, seed=1)
+
+    def padding(sampler):
+        return sum(len(batch) * lengths[[key.row for key in batch]].max() for batch in sampler) / lengths.sum() - 1
+
+    assert padding(bucketed) < 0.3 * padding(plain)
+    assert rows_of(bucketed) == list(range(160))
+    longest = [lengths[[key.row for key in batch]].max() for batch in bucketed]
+    assert longest != sorted(longest)  # batches come in random order
+    first = list(bucketed)
+    bucketed.set_epoch(1)
+    assert {frozenset(key.row for key in batch) for batch in first} != {
+        frozenset(key.row for key in batch) for batch in bucketed
+    }
+
+
+def test_a_resumed_epoch_leaves_out_the_batches_that_were_seen():
+    sampler = PairBatchSampler(CAPTIONS, 2, seed=1)
+    whole = list(sampler)
+    sampler.set_epoch(0, start=2)
+    assert list(sampler) == whole[2:]
+    assert len(sampler) == len(whole)
+
+
+def test_the_first_caption_can_be_asked_for():
+    for epoch in range(10):
+        sampler = PairBatchSampler(CAPTIONS, 6, first_caption=True)
+        sampler.set_epoch(epoch)
+        assert all(key.caption == 0 for batch in sampler for key in batch)
+
+
+def test_impossible_batches():
+    with pytest.raises(ValueError, match="3 processes share each batch in equal parts; got batch_size=4"):
+        PairBatchSampler(CAPTIONS, 4, num_processes=3)
+    with pytest.raises(ValueError, match="buckets=2 must be at least 1, and above 1 needs the length"):
+        PairBatchSampler(CAPTIONS, 4, buckets=2)

@@ -194,11 +194,29 @@ def test_the_last_epoch_does_not_boast_with_the_best(hub, run_folder):
     (run_folder / "results.json").write_text(json.dumps({**content, "best_epoch": 1}))
     push_checkpoint(run_folder / "last", REPO)
     assert f"epochs: {content['epochs']} |" in readme(hub)
-    assert "Not measured yet." in readme(hub)
+    assert "### Validation split" not in readme(hub)
     push_checkpoint(run_folder / "best", f"{USER}/best")
     best = hub.files(f"{USER}/best")["README.md"].decode()
     assert f"epochs: 1, the best of {content['epochs']}" in best
     assert "### Validation split" in best
+
+
+def test_what_a_run_under_way_measured_is_no_test_result_and_gives_way_to_the_results(
+    hub, run_folder, data_folder, model, processor, tmp_path
+):
+    save_checkpoint(model, processor, tmp_path / "run" / "best", {"validation": "### While training\n\nR@1 of **12.3**"})
+    push_checkpoint(tmp_path / "run" / "best", REPO)
+    assert "Not measured on test data yet.\n\n### While training\n\nR@1 of **12.3**\n\n## Licence" in readme(hub)
+    results = tmp_path / "results.json"
+    arguments = ("evaluate", tmp_path / "run" / "best", "--data", data_folder, "--output", results)
+    assert run_command(*arguments).exit_code == 0
+    push_checkpoint(tmp_path / "run" / "best", REPO, results=results)
+    assert "Not measured" not in readme(hub)
+    assert readme(hub).index("### Test split") < readme(hub).index("### While training")
+    assert run_command(*arguments, "--split", "validation").exit_code == 0
+    push_checkpoint(tmp_path / "run" / "best", REPO, results=results)
+    assert "### Validation split" in readme(hub)
+    assert "### While training" not in readme(hub)  # it says the same
 
 
 def test_results_of_evaluate_are_known_by_the_weights(hub, run_folder, tiny_data, other_model, processor, tmp_path):

@@ -12,6 +12,7 @@ from ..configuration_motionpatches import MotionPatchesConfig, motion_vit_config
 from ..convert_vit_to_motionpatches import load_text_model, load_text_tower
 from ..modeling_motionpatches import MotionPatchesModel
 from ..processing.processing_motionpatches import MotionPatchProcessor, MotionTextProcessor
+from .data import check_motions
 from .recipe import ModelArguments, ProcessorArguments, Recipe
 
 
@@ -57,7 +58,11 @@ def build_motion_processor(arguments: ProcessorArguments) -> MotionPatchProcesso
 
 
 def fit_processor(processor: MotionPatchProcessor, rows: Dataset, per_skeleton: bool, only_new: bool = False) -> None:
-    """Fit normalisation statistics on training rows; with `only_new`, for skeletons without an entry alone."""
+    """Fit normalisation statistics on training rows; with `only_new`, for skeletons without an entry alone.
+
+    Raises:
+        BrokenSampleError: If a motion cannot be used.
+    """
     if processor.normalization is None:
         return
     if only_new:
@@ -66,7 +71,11 @@ def fit_processor(processor: MotionPatchProcessor, rows: Dataset, per_skeleton: 
         if not new or not per_skeleton:
             return
         rows = rows.select(new)
-    processor.fit(list(rows.with_format("numpy")), per_skeleton=per_skeleton)
+    try:
+        processor.fit(list(rows.with_format("numpy")), per_skeleton=per_skeleton)
+    except ValueError:
+        check_motions(rows, processor)  # names the row that is broken, if one is
+        raise
 
 
 def train_tokenizer(captions: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:

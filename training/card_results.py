@@ -12,6 +12,7 @@ from torch import nn
 
 
 _COLUMNS = ("R@1", "R@2", "R@3", "R@5", "R@10", "MedR")
+_JUDGED = (1, 5, 10)  # the recalls that choose the best epoch
 _PROTOCOLS = {
     "strict": "only a motion's own caption, and only a caption's own motion, is right",
     "caption_equal": "every motion with an equal caption is right, the best rank counts (the published protocol)",
@@ -226,6 +227,35 @@ def describe_results(files: Sequence[ResultsFile]) -> str:
             f"caption. {protocols}. *chance* is what a model that scores all items alike gets."
         )
     return "\n\n".join([*notes, *(_describe_file(file) for file in measured)])
+
+
+def describe_validation(record: Mapping[str, Any], names: Sequence[str] | None = None) -> str:
+    """Markdown: what an epoch of a run under way got on the validation split, as a table beside chance, which says that it is no
+    test result.
+
+    Args:
+        record: The epoch's line of `history.jsonl`, with `epoch`, `validation` (what `evaluate` returned) and `mean_recall`.
+        names: The data sets that the mean recall is over; default each on its own.
+    """
+    galleries: Mapping[str, Any] = record["validation"]
+    over = list(names or [name for name in galleries if name != "all"]) if len(galleries) > 1 else []
+    mean = f"{record['mean_recall']:.2f}{' over ' + ', '.join(over) if over else ''}"
+    ways = (("text→motion", "t2m"), ("motion→text", "m2t"))
+    columns = ["gallery", "motions", *(f"{label} R@{k}" for label, _ in ways for k in _JUDGED)]
+    has_labels = any("zero_shot" in result for result in galleries.values())
+    rows = []
+    for name, result in galleries.items():
+        measured = (result["retrieval"]["strict"], result.get("zero_shot"), [name, str(result["num"])])
+        by_chance = (result["chance"]["strict"], result.get("zero_shot", {}).get("chance"), [f"{name}, chance", ""])
+        for recalls, classified, row in (measured, by_chance):
+            row += [f"{recalls[way][f'R@{k}']:.1f}" for _, way in ways for k in _JUDGED]
+            rows.append([*row, *([f"{classified['top1']:.1f}" if classified else "–"] if has_labels else [])])
+    return (
+        "### Validation while training\n\n**These are no test results.** They were measured on the validation split at the end "
+        f"of epoch {record['epoch']}, to choose the best checkpoint of the run, and flatter it. What decides is the mean of the "
+        f"recalls, {mean}. In percent; protocol: {_PROTOCOLS['strict']}.\n\n"
+        + _table([*columns, *(["zero-shot top-1"] if has_labels else [])], rows)
+    )
 
 
 def _describe_file(file: ResultsFile) -> str:

@@ -1,6 +1,5 @@
 """Fine-tuning with labels, by the Trainer of transformers."""
 
-import importlib.util
 import json
 import math
 import sys
@@ -10,7 +9,6 @@ from typing import Any
 import torch
 import yaml
 from datasets import DatasetDict
-from torch.optim import AdamW
 from transformers import (
     EvalPrediction,
     PrinterCallback,
@@ -29,8 +27,10 @@ from .export import save_checkpoint
 from .labels import LabelledMotions, LabelledRows, count_cut, select_labelled
 from .loop import describe_data
 from .metrics import classification_metrics
+from .optimisation import make_optimizer, tower_groups
 from .recipe import ClassificationRecipe, FineTuningArguments, decided_by_checkpoint
 from .results import environment, shorten_path, write_json
+from .tracking import resolve_tracker
 
 
 def finetune(
@@ -75,8 +75,7 @@ def finetune(
         f"{len(train.labels)} training motions of {len(set(train.labels))} classes; {count_cut(train.rows, processor)} are "
         f"longer than {processor.max_frames / processor.fps:g} s and are cropped at random"
     )
-    augmentation = Augmentation(run.augment_heading, run.augment_tempo, run.augment_offset, run.augment_jitter)
-    motions = LabelledMotions(train, classes, processor, augmentation, run.seed)
+    motions = LabelledMotions(train, classes, processor, Augmentation.from_run(run), run.seed)
     facts = {
         "recipe_name": recipe.name,
         "seed": run.seed,
@@ -92,7 +91,7 @@ def finetune(
         processing_class=processor,
         compute_metrics=_accuracies,
         callbacks=[_Keeper(motions, processor, output / "best", facts)],
-        optimizers=(AdamW(parameter_groups(model, run), weight_decay=run.weight_decay), None),
+        optimizers=(make_optimizer(parameter_groups(model, run), run), None),
     )
     trainer.remove_callback(PrinterCallback)  # it prints dictionaries; the keeper prints a line an epoch
     # The loss is a mean over the batch: what other losses are told to divide by is not for the motion tower.
@@ -103,11 +102,13 @@ def finetune(
 
 
 def parameter_groups(model: MotionPatchesForMotionClassification, run: FineTuningArguments) -> list[dict[str, Any]]:
-    """Two groups with rates of their own: the motion tower with its norm, and the classifier."""
-    classifier = list(model.classifier.parameters())
-    own = {id(parameter) for parameter in classifier}
-    tower = [parameter for parameter in model.parameters() if id(parameter) not in own]
-    return [{"params": tower, "lr": run.lr_motion}, {"params": classifier, "lr": run.lr_classifier}]
+    """Groups with rates of their own: the motion tower with its norm, by its layers where `layer_decay` asks for it, and the
+    classifier."""
+    tower = {name: parameter for name, parameter in model.named_parameters() if not name.startswith("classifier.")}
+    return [
+        *tower_groups("motion", tower, run.lr_motion, run.layer_decay),
+        {"name": "classifier", "params": list(model.classifier.parameters()), "lr": run.lr_classifier},
+    ]
 
 
 def _prepare_output(recipe: ClassificationRecipe, output: Path, checkpoint: str | None, resume: bool) -> Path | None:
@@ -144,11 +145,6 @@ def _training_arguments(run: FineTuningArguments, folder: Path, has_validation: 
     precision, has_gpu = run.precision, torch.cuda.is_available()
     if precision == "auto":
         precision = "bf16" if has_gpu and torch.cuda.is_bf16_supported() else "no"
-    has_tensorboard = importlib.util.find_spec("tensorboard") is not None
-    if run.tracker == "tensorboard" and not has_tensorboard:
-        raise ImportError(
-            "tracker=tensorboard needs TensorBoard: pip install 'motionpatches[tensorboard]', or set tracker=none"
-        )
     return TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=run.epochs,
@@ -172,7 +168,10 @@ def _training_arguments(run: FineTuningArguments, folder: Path, has_validation: 
         logging_strategy="epoch",
         logging_nan_inf_filter=False,
         remove_unused_columns=False,  # the items are ours
-        report_to="tensorboard" if has_tensorboard and run.tracker != "none" else "none",
+        report_to=resolve_tracker(run.tracker) or "none",
+        gradient_checkpointing=run.gradient_checkpointing,
+        torch_compile=run.compile != "no",
+        torch_compile_backend=None if run.compile == "no" else run.compile,
         disable_tqdm=not sys.stderr.isatty(),
     )
 

@@ -73,16 +73,62 @@ def train(
     ] = None,
     init_from: Annotated[str | None, typer.Option(help="Start from this checkpoint (fine-tune it on your data).")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")] = False,
+    push_to: Annotated[
+        str | None, typer.Option(help="Push each epoch's checkpoint to this Hub repository, in the background.")
+    ] = None,
+    private: Annotated[
+        bool | None, typer.Option("--private/--public", help="Of a new repository; default as your account says.")
+    ] = None,
 ) -> None:
-    """Train a model by a recipe."""
+    """Train a model by a recipe. With torchrun or accelerate launch before it, several processes share each batch."""
     from ..processing.corpora import load_motions
     from .loop import train as run_training
     from .recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides or [])
     rows = load_motions(data, loaded.run.datasets)
-    results = run_training(loaded, rows, output, init_from=init_from, resume=resume)
-    console.print(f"best epoch {results['best_epoch']} of {results['epochs']}: {output / 'best'}", highlight=False)
+    results = run_training(loaded, rows, output, init_from, resume, push_to, private)
+    if os.environ.get("RANK", "0") == "0":
+        console.print(f"best epoch {results['best_epoch']} of {results['epochs']}: {output / 'best'}", highlight=False)
+
+
+@command
+def reproduce(
+    tables: Annotated[list[str] | None, typer.Argument(help="Tables of the paper, e.g. table5; or all.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder that holds humanml3d/, kitml/, babel60/ and interhuman/.")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder for runs and tables; models in it are used again.")] = Path(
+        "runs/reproduce"
+    ),
+    form: Annotated[str, typer.Option(help="Settings of the paper, or those of its published code: published.")] = "paper",
+    seed: Annotated[int, typer.Option(help="Seed of every run.")] = 0,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Replace a field of every recipe: --set epochs=1. Repeatable.")
+    ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Load pretrained weights from a folder: --weights distilbert-base-uncased=FOLDER. Repeatable.",
+            metavar="NAME=FOLDER",
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what there is to do.")] = False,
+    is_listed: Annotated[bool, typer.Option("--list", help="Show all tables, their data sets and recipes.")] = False,
+) -> None:
+    """Reproduce tables of the paper: train and evaluate what they need, once, and print them beside the published numbers."""
+    from .reproduction import Request, parse_weights, print_tables
+    from .reproduction import reproduce as run_reproduction
+
+    if is_listed:
+        print_tables(console)
+        return
+    if not tables or data is None:
+        raise ValueError(
+            "say which tables and which data: motionpatches reproduce table5 --data DIR; --list shows all tables"
+        )
+    request = Request(data, output, form, seed, tuple(overrides or ()), parse_weights(weights or []))
+    run_reproduction(tables, request, console, dry_run)
 
 
 @command

@@ -1,7 +1,8 @@
-"""Batches of training motions, and of (motion, caption) pairs."""
+"""Training motions and (motion, caption) pairs, and their batches in groups of like length."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,9 +11,23 @@ from torch.utils.data import DataLoader
 from transformers import BatchFeature
 
 from ..processing.mirroring import mirror_caption, mirror_joints
+from ..processing.patches import num_windows
 from ..processing.processing_motionpatches import MotionPatchProcessor, MotionTextProcessor, ResolvedMotion
-from .augmentation import Augmentation
+from ..processing.skeletons import UNITS
+from .augmentation import Augmentation, mix_parts
+from .recipe import RunArguments
 from .sampling import PairBatchSampler, PairKey
+
+
+# In metres. Of numbers much larger, lengths and ratios in single precision are infinite or zero.
+_FARTHEST = 1e6
+
+# Compilers treat a group of one as a case of its own.
+_SMALLEST_GROUP = 2
+
+
+class BrokenSampleError(ValueError):
+    """A row of the data cannot be used; the message names it. (Workers of a loader hand errors on by their message alone.)"""
 
 
 class MotionDataset(torch.utils.data.Dataset):
@@ -25,7 +40,7 @@ class MotionDataset(torch.utils.data.Dataset):
     """
 
     def __init__(self, rows: Dataset, processor: MotionPatchProcessor, augmentation: Augmentation | None = None) -> None:
-        self.rows = rows.with_format("numpy")
+        self.rows = rows.with_format("numpy", columns=["joints"], output_all_columns=True)
         self.motion_processor = processor
         self.augmentation = augmentation or Augmentation()
 
@@ -33,18 +48,43 @@ class MotionDataset(torch.utils.data.Dataset):
         return len(self.rows)
 
     def draw(self, row: int, seed: int, mirrored: bool = False) -> ResolvedMotion:
-        """The motion of a row as the seed changes it, or its mirror image."""
-        motion = self.motion_processor.resolve([self.rows[int(row)]])[0]
-        if mirrored:
-            motion = motion._replace(joints=mirror_joints(motion.joints, motion.skeleton))
-        return self.augmentation.prepare(self.motion_processor, motion, np.random.default_rng(seed))
+        """The motion of a row as the seed changes it, or its mirror image.
+
+        Raises:
+            BrokenSampleError: If the row holds no motion that can be prepared.
+        """
+        values = self.rows[int(row)]
+        try:
+            motion = _resolve(self.motion_processor, values)
+            if mirrored:
+                motion = motion._replace(joints=mirror_joints(motion.joints, motion.skeleton))
+            return self.augmentation.prepare(self.motion_processor, motion, np.random.default_rng(seed))
+        except (ValueError, TypeError, ArithmeticError) as error:
+            raise _broken(row, values, str(error).replace("motion 0", "the motion", 1)) from error
+
+
+def _resolve(processor: MotionPatchProcessor, values: Mapping[str, Any]) -> ResolvedMotion:
+    """The motion of a row, which must be whole: of other motions a processor assumes what they do not say."""
+    missing = [name for name in ("joints", "num_frames", "num_joints", "fps") if values[name] is None]
+    if missing:
+        raise ValueError(f"it has no {' and no '.join(missing)}")
+    motion = processor.resolve([values])[0]
+    farthest = np.abs(motion.joints).max() * UNITS[motion.skeleton.unit]
+    if farthest > _FARTHEST:
+        raise ValueError(f"it has joints {farthest:.3g} m from the origin, farther than any motion goes; check the unit")
+    return motion
 
 
 class MotionTextDataset(MotionDataset):
-    """A prepared motion and one caption of a row. An item is asked for by a `PairKey`; arguments as in `MotionDataset`."""
+    """A prepared motion and one caption of a row. An item is asked for by a `PairKey`; arguments as in `MotionDataset`.
+
+    Raises:
+        BrokenSampleError: If a row has no caption, or one that is empty or no text.
+    """
 
     def __init__(self, rows: Dataset, processor: MotionTextProcessor, augmentation: Augmentation | None = None) -> None:
         super().__init__(rows, processor.feature_extractor, augmentation)
+        check_captions(rows)
         self.captions: list[list[str]] = rows["captions"][:]
 
     def __getitem__(self, key: PairKey) -> dict[str, Any]:
@@ -54,23 +94,212 @@ class MotionTextDataset(MotionDataset):
         return {"motion": self.draw(row, seed, mirrored), "caption": caption, "seed": seed}
 
 
+def check_motions(rows: Dataset, processor: MotionPatchProcessor) -> None:
+    """Prepare all motions of rows, in order.
+
+    Raises:
+        BrokenSampleError: For the first that cannot be prepared.
+    """
+    motions = MotionDataset(rows, processor)
+    for row in range(len(motions)):
+        motions.draw(row, seed=0)
+
+
+def check_captions(rows: Dataset) -> None:
+    """Look at all captions of rows.
+
+    Raises:
+        BrokenSampleError: If a row has no caption, or one that is empty or no text. It names the first, and says how many more
+            there are.
+    """
+    reasons = {row: reason for row, texts in enumerate(rows["captions"][:]) if (reason := _caption_fault(texts))}
+    if reasons:
+        row = min(reasons)
+        more = f" ({len(reasons)} of the {len(rows)} rows have such captions, this is the first)" if len(reasons) > 1 else ""
+        raise _broken(row, rows[row], reasons[row] + more)
+
+
+def _caption_fault(texts: Any) -> str | None:
+    """What is wrong with the captions of a row, if anything is."""
+    if texts is None or isinstance(texts, str) or not len(texts):
+        return f"it has no list of captions, but {texts!r}"
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            return f"caption {number} is a {type(text).__name__}, not a text: {text!r}"
+        if not text.strip():
+            return f"caption {number} is empty: {text!r}"
+    return None
+
+
+def _broken(row: int, values: Mapping[str, Any], reason: str) -> BrokenSampleError:
+    known = "".join(
+        f", {name} {str(values[key])!r}" for name, key in (("id", "id"), ("data set", "dataset")) if key in values
+    )
+    return BrokenSampleError(
+        f"row {int(row)} (counted from 0){known}, cannot be used: {reason.rstrip('.')}. Mend that row of the data, or remove it"
+    )
+
+
+class PairBatch(NamedTuple):
+    """Pairs of motions and captions in groups of like length.
+
+    Args:
+        groups: Inputs of the model, each group padded to its own longest motion and text.
+        order: Shape (B,), int64: for the pairs of all groups one after the other, their places in the batch. So
+            `embeds[order.argsort()]` puts embeddings of the groups back.
+        targets: Shape (B, B), float32, in the order of the batch: how much each caption belongs to each motion; a row sums to 1.
+            `None`: each to its own alone.
+    """
+
+    groups: list[BatchFeature]
+    order: torch.Tensor
+    targets: torch.Tensor | None = None
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "PairBatch":
+        """The batch on a device."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> "PairBatch":
+        """The batch in pinned memory."""
+        return self._map(torch.Tensor.pin_memory)
+
+    def _map(self, change: Any) -> "PairBatch":
+        groups = [BatchFeature({name: change(value) for name, value in group.items()}) for group in self.groups]
+        return PairBatch(groups, change(self.order), None if self.targets is None else change(self.targets))
+
+
 class Collator:
-    """Pads a batch and tokenizes its captions. Motions that are too long are cropped at random, from the items' own seeds."""
+    """Makes a `PairBatch` of items: mixes parts, pads, tokenizes captions. Motions that are too long are cropped at random.
 
-    def __init__(self, processor: MotionTextProcessor) -> None:
+    What is random is drawn from the items' own seeds, and does not depend on the groups.
+
+    Args:
+        processor: Where it pads all motions to one length, or gives no mask to tell padding by, groups of like length would gain
+            nothing or change the embeddings: the batch then is one group.
+        num_groups: Into how many groups of like length a batch is divided at most; see `group_by_length`.
+        micro_batch_size: Most pairs in a group: larger ones are split evenly. `None`: any number.
+        part_mix: Probability that a motion takes body parts from another; see `augmentation.mix_parts`.
+        is_even: Cut the sorted batch evenly, so that the number of groups depends on the size of the batch alone: several
+            processes must run the model equally often.
+
+    Raises:
+        ValueError: If a number is impossible, or parts are to be mixed of raw joints.
+    """
+
+    def __init__(
+        self,
+        processor: MotionTextProcessor,
+        num_groups: int = 1,
+        micro_batch_size: int | None = None,
+        part_mix: float = 0.0,
+        is_even: bool = False,
+    ) -> None:
+        for name, value in (("num_groups", num_groups), ("micro_batch_size", micro_batch_size)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name}={value} must be at least 1")
+        if not 0 <= part_mix <= 1:
+            raise ValueError(f"part_mix={part_mix} must be a probability, from 0 to 1")
+        if part_mix and processor.feature_extractor.representation != "patches":
+            raise ValueError(
+                f"part_mix={part_mix} mixes the body parts of motion patches, but the processor has representation="
+                f"{processor.feature_extractor.representation!r}, which has none; set augment_part_mix=0 or "
+                "representation=patches"
+            )
         self.processor = processor
+        self.num_groups = num_groups
+        self.micro_batch_size = micro_batch_size
+        self.part_mix = part_mix
+        self.is_even = is_even
 
-    def __call__(self, items: list[dict[str, Any]]) -> BatchFeature:
-        batch = crop_and_pad(self.processor.feature_extractor, items)
-        batch.update(tokenize(self.processor, [item["caption"] for item in items]))
-        return batch
+    def __call__(self, items: list[dict[str, Any]]) -> PairBatch:
+        patches = self.processor.feature_extractor
+        batch = crop_and_pad(patches, items)
+        num_frames = [min(item["motion"].joints.shape[-3], patches.max_frames) for item in items]
+        values, targets = batch["motion_values"], None
+        if self.part_mix:
+            targets = mix_parts(values, num_frames, patches.patch_size, self.part_mix, generator)
+        windows = [num_windows(number, patches.patch_size) for number in num_frames]
+        is_cut = patches.padding == "longest" and "motion_attention_mask" in batch
+        groups, order = [], []
+        for chosen in self._divide(windows) if is_cut else self._split(range(len(items))):
+            longest = max(windows[place] for place in chosen) if is_cut else values.shape[-2] // patches.patch_size
+            group = BatchFeature({"motion_values": values[..., : longest * patches.patch_size, :][chosen]})
+            if "motion_attention_mask" in batch:
+                group["motion_attention_mask"] = batch["motion_attention_mask"][chosen, ..., :longest]
+            group.update(tokenize(self.processor, [items[place]["caption"] for place in chosen]))
+            groups.append(group)
+            order += chosen
+        return PairBatch(groups, torch.tensor(order), targets)
+
+    def _divide(self, windows: Sequence[int]) -> list[list[int]]:
+        """The places of each group in a batch of motions of these lengths."""
+        if not self.is_even:
+            return [part for run in group_by_length(windows, self.num_groups) for part in self._split(run)]
+        fewest = max(1, min(self.num_groups, len(windows) // _SMALLEST_GROUP))
+        return self._split(np.argsort(windows, kind="stable"), fewest)
+
+    def _split(self, places: Any, fewest: int = 1) -> list[list[int]]:
+        """Even parts of at most a micro-batch, and at least so many."""
+        number = 1 if self.micro_batch_size is None else -(-len(places) // self.micro_batch_size)
+        return [part.tolist() for part in np.array_split(places, max(number, fewest))]
+
+
+def group_by_length(lengths: Sequence[int], num_groups: int, min_size: int = _SMALLEST_GROUP) -> list[list[int]]:
+    """Divide a batch so that padding each group to its own longest costs least.
+
+    Of all ways to cut the items, sorted by length, into at most `num_groups` runs, that with the smallest sum over the runs of
+    their size times their longest length; of equally good ones that with the fewest runs.
+
+    Args:
+        lengths: Of each item, in windows.
+        num_groups: Most groups; at least 1.
+        min_size: Fewest items in a group, unless there are not so many.
+
+    Returns:
+        The items of each group, from the shortest to the longest.
+
+    Raises:
+        ValueError: If there are no items, or a number is below 1.
+    """
+    if not len(lengths) or num_groups < 1 or min_size < 1:
+        raise ValueError(
+            f"got {len(lengths)} items, num_groups={num_groups}, min_size={min_size}; expected at least 1 of each"
+        )
+    order = np.argsort(lengths, kind="stable")
+    ordered = np.asarray(lengths)[order]
+    total = len(ordered)
+    # A cut between equal lengths is of use only where the group after it is as small as it may be: with a larger one, its first
+    # item would cost less, or as much, before the cut. So cuts lie where the length changes, or a few smallest groups before.
+    changes = [*np.flatnonzero(np.diff(ordered)) + 1, total]
+    cuts = np.unique([0, total, *(change - back * min_size for change in changes for back in range(num_groups))])
+    cuts = cuts[cuts >= 0]
+    sizes = cuts - cuts[:, None]  # of a group from one cut to another
+    costs = np.where((sizes >= min_size) | (sizes == total), sizes * ordered[cuts - 1], np.inf)
+    least = [np.where(cuts == 0, 0.0, np.inf)]  # for each number of groups, what those up to each cut cost
+    starts = []  # and the cut that the last of them begins at
+    for _ in range(num_groups):
+        paths = least[-1][:, None] + costs
+        least.append(paths.min(axis=0))
+        starts.append(paths.argmin(axis=0))
+    number = int(np.argmin([part[-1] for part in least]))
+    bounds = [len(cuts) - 1]
+    for start in reversed(starts[:number]):
+        bounds.append(int(start[bounds[-1]]))
+    return [order[cuts[first] : cuts[last]].tolist() for first, last in pairwise(reversed(bounds))]
 
 
 def crop_and_pad(processor: MotionPatchProcessor, items: Sequence[Mapping[str, Any]]) -> BatchFeature:
-    """Patches of the `motion` of each item; what is too long is cropped at random, from the items' own `seed`s."""
-    generator = np.random.default_rng([item["seed"] for item in items])
-    motions = [item["motion"] for item in items]
-    return processor.to_patches(motions, return_tensors="pt", truncation="random", generator=generator)
+    """Patches of the `motion` of each item; what is too long is cropped at random, each from the item's own `seed`, so that it does
+    not depend on what else is in the batch."""
+    motions = []
+    for item in items:
+        motion, most = item["motion"], processor.max_frames
+        surplus = motion.joints.shape[-3] - most
+        if surplus > 0:
+            first = int(np.random.default_rng([item["seed"], surplus]).integers(surplus + 1))
+            motion = motion._replace(joints=motion.joints[..., first : first + most, :, :])
+        motions.append(motion)
+    return processor.to_patches(motions, return_tensors="pt")
 
 
 def tokenize(processor: MotionTextProcessor, captions: Sequence[str]) -> BatchFeature:
@@ -85,16 +314,52 @@ def count_long_captions(processor: MotionTextProcessor, captions: Sequence[str])
 
 
 def make_loader(
-    rows: Dataset,
-    processor: MotionTextProcessor,
-    batch_size: int,
-    seed: int,
-    unique_captions: bool,
-    num_workers: int = 0,
-    augmentation: Augmentation | None = None,
-    mirror: float = 0.0,
+    rows: Dataset, processor: MotionTextProcessor, run: RunArguments, num_processes: int = 1, process_index: int = 0
 ) -> DataLoader:
-    """A loader over training pairs; call `loader.batch_sampler.set_epoch` before each pass."""
+    """A loader over training pairs, which gives `PairBatch`es; call `loader.batch_sampler.set_epoch` before each pass.
+
+    It leaves the random state of torch alone, so that a resumed run may begin it anew.
+
+    Args:
+        rows: A data set with the columns of `processing.corpora.load_motions`.
+        processor: Prepares motions and captions.
+        run: Says how.
+        num_processes: How many processes share each batch.
+        process_index: Which of them this is.
+
+    Raises:
+        BrokenSampleError: If a row has captions that cannot be used.
+        ValueError: If a field of the run is impossible.
+    """
+    augmentation = Augmentation.from_run(run)
     dataset = MotionTextDataset(rows, processor, augmentation)
-    sampler = PairBatchSampler(dataset.captions, batch_size, seed, unique_captions, mirror)
-    return DataLoader(dataset, batch_sampler=sampler, collate_fn=Collator(processor), num_workers=num_workers)
+    sampler = PairBatchSampler(
+        dataset.captions,
+        batch_size=run.batch_size,
+        seed=run.seed,
+        unique_captions=run.unique_captions,
+        mirror=run.augment_mirror,
+        first_caption=run.caption_choice == "first",
+        lengths=_count_frames(rows, processor.feature_extractor),
+        buckets=run.length_buckets,
+        num_processes=num_processes,
+        process_index=process_index,
+    )
+    return DataLoader(
+        dataset,
+        batch_sampler=sampler,
+        collate_fn=Collator(
+            processor, run.length_groups, run.micro_batch_size, augmentation.part_mix, is_even=num_processes > 1
+        ),
+        num_workers=run.num_workers,
+        persistent_workers=run.num_workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator().manual_seed(run.seed),
+    )
+
+
+def _count_frames(rows: Dataset, processor: MotionPatchProcessor) -> list[float]:
+    """Frames of each row at the processor's rate, as far as it keeps them."""
+    num_frames, fps = (np.asarray(rows[name][:], dtype=float) for name in ("num_frames", "fps"))
+    with np.errstate(divide="ignore", invalid="ignore"):  # a broken row is named when it is drawn
+        return np.minimum(np.ceil(num_frames * processor.fps / fps), processor.max_frames).tolist()

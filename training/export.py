@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -16,20 +15,22 @@ from ..motion_towers import tower_width
 from ..pipeline_motion_classification import MotionClassificationPipeline
 from ..pipeline_zero_shot_motion_classification import ZeroShotMotionClassificationPipeline
 from ..processing.processing_motionpatches import MotionPatchProcessor, MotionTextProcessor
+from .folders import replace_folder
 
 
 #: Beside the card: the facts that it was filled with, and its SHA-256, by which an edited card is known.
 CARD_FILE = "card.json"
 _NOT_STATED = "not stated"
 _NO_RESULTS = "Not measured yet."
+_NO_TEST_RESULTS = "Not measured on test data yet."
 _NO_LICENCE = "The licence of the weights is not stated: ask whoever shares them before you use them."
 _TASKS = {
     "model": (pipeline_zero_shot_motion_classification.TASK, "text-to-motion-retrieval"),
     "classifier": (pipeline_motion_classification.TASK,),
 }
 _FACTS = {
-    "recipe_name", "seed", "epochs", "start", "training_data", "trained_with", "results", "language", "licence",
-    "licence_note", "data_licence",
+    "recipe_name", "seed", "epochs", "start", "training_data", "trained_with", "results", "validation", "language",
+    "licence", "licence_note", "data_licence",
 }  # fmt: skip
 
 
@@ -49,8 +50,9 @@ def save_checkpoint(
             a tokenizer.
         folder: Where to. `AutoModel`, `AutoProcessor` and `pipeline` load it.
         facts: What the card states besides: `recipe_name`, `seed`, `epochs`, `start` (the weights that training started from),
-            `training_data`, `trained_with`, `results` (Markdown), `language` of the captions, `licence` of the weights (as the
-            Hub names it, e.g. `cc-by-4.0`), `licence_note`, `data_licence`. What is left out or `None` is “not stated”.
+            `training_data`, `trained_with`, `results` (Markdown), `validation` (Markdown; what was measured while training, of
+            `describe_validation`), `language` of the captions, `licence` of the weights (as the Hub names it, e.g.
+            `cc-by-4.0`), `licence_note`, `data_licence`. What is left out or `None` is “not stated”.
         name: What the card calls the model, and loads in its examples; default the folder's name.
         card: Text of a card of your own, written as it is.
 
@@ -128,26 +130,6 @@ def motion_processor_of(processor: Any) -> MotionPatchProcessor | None:
     return getattr(processor, "feature_extractor", processor)
 
 
-def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """Fill a new folder with `write` and put it in the place of `folder`, which stays whole until then."""
-    new, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
-    if old.exists() and not folder.exists():  # a replacement broke off between its two renames
-        old.rename(folder)
-    for leftover in (new, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    new.mkdir(parents=True)
-    try:
-        write(new)
-    except BaseException:
-        shutil.rmtree(new, ignore_errors=True)
-        raise
-    if folder.exists():
-        folder.rename(old)
-    new.rename(folder)
-    if old.exists():
-        shutil.rmtree(old)
-
-
 class SavedCard(NamedTuple):
     """The card of a checkpoint folder.
 
@@ -187,7 +169,8 @@ def make_card(model: PreTrainedModel, processor: Any, name: str, facts: Mapping[
     stated = {key: facts.get(key, _NOT_STATED) for key in _FACTS}
     if "recipe_name" in facts:
         stated["recipe_name"] = f"`{facts['recipe_name']}`"
-    stated["results"] = facts.get("results", _NO_RESULTS)
+    stated["validation"] = facts.get("validation")
+    stated["results"] = facts.get("results", _NO_TEST_RESULTS if stated["validation"] else _NO_RESULTS)
     stated["licence_note"] = facts.get("licence_note", "" if "licence" in facts else _NO_LICENCE)
     about_motion = {}
     if motion is not None:

@@ -1,39 +1,59 @@
-"""The training loop."""
+"""The loop of contrastive training."""
 
-import importlib.util
 import json
 import math
+import signal
+import threading
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
 from accelerate.utils import set_seed
 from datasets import Dataset, DatasetDict
-from torch.optim import AdamW
-from tqdm import tqdm
 from transformers import AutoModel, AutoProcessor, get_scheduler
 
 from ..modeling_motionpatches import MotionPatchesModel
 from ..processing.processing_motionpatches import MotionTextProcessor
-from .augmentation import Augmentation
 from .builder import build_model, build_processor, check_fields, fit_processor
+from .card_results import describe_validation
+from .contrastive import PairEncoder, backward
 from .data import count_long_captions, make_loader
 from .evaluation import evaluate, mean_recall
-from .export import replace_folder, save_checkpoint
+from .export import save_checkpoint
+from .optimisation import compile_towers, make_average, make_optimizer, parameter_groups
 from .recipe import Recipe, RunArguments
 from .results import environment, shorten_path, write_json
+from .run_folder import Progress, explained, load_state, prepare_folder, save_state
+from .tracking import MetricsLog, ProgressBar, resolve_tracker, start_tracker, validation_scalars
+from .uploads import BackgroundPush
+
+
+_LOG_EVERY = 10  # steps
+_UPLOAD_PATIENCE = 600.0  # seconds
 
 
 def train(
-    recipe: Recipe, data: DatasetDict, output: Path, init_from: str | None = None, resume: bool = False
+    recipe: Recipe,
+    data: DatasetDict,
+    output: Path,
+    init_from: str | None = None,
+    resume: bool = False,
+    push_to: str | None = None,
+    private: bool | None = None,
 ) -> dict[str, Any]:
     """Train a model and keep its last and its best state.
 
-    `output` then holds `last/` and `best/` (each loads with `AutoModel` and `AutoProcessor`), `state/` (optimizer and random
-    states, for `resume`), `recipe.yaml`, `history.jsonl` and `results.json`.
+    `output` then holds `last/` and `best/` (each loads with `AutoModel` and `AutoProcessor`), `state/` (all that `resume` needs:
+    weights, optimizer, schedule, random states, average, place in the data), `recipe.yaml`, `metrics.jsonl` (while it goes on),
+    `history.jsonl` (a line an epoch) and `results.json`. A run may be killed at any moment: `state/` is whole, and on one
+    process a resumed run ends with the weights, bit for bit, of one that was never interrupted.
+
+    The loop runs on Accelerate: started by `torchrun` or `accelerate launch` it shares each batch among the processes.
 
     Args:
         recipe: What to do.
@@ -41,6 +61,8 @@ def train(
         output: Folder of the run.
         init_from: Start from this checkpoint's weights and processor; skeletons that it does not know get statistics.
         resume: Go on where the run in `output` stopped.
+        push_to: Push the last checkpoint of each epoch, and in the end the best one, to this Hub repository, in the background.
+        private: Of a new repository; default as the account says.
 
     Returns:
         The content of `results.json`.
@@ -48,120 +70,297 @@ def train(
     Raises:
         FileExistsError: If `output` holds a run and `resume` is off.
         FileNotFoundError: If `resume` is on and there is none.
-        ValueError: If the data has no train split, or the recipe differs from that of the run to resume.
-        FloatingPointError: If the loss is no longer finite.
+        ValueError: If the data has no train split, the recipe differs from that of the run to resume, or is impossible.
+        BrokenSampleError: If a motion or caption cannot be used.
+        FloatingPointError: If the loss or a weight is no longer finite.
+        OSError: If the run cannot be saved. Of all these, what was saved before stays whole.
+        SystemExit: After SIGTERM, with the state saved; its code is 143.
     """
     if "train" not in data:
         raise ValueError(f"the data has no 'train' split; it has {sorted(data)}")
-    run = recipe.run
-    validation = data.get("validation")
-    if validation is not None:
-        check_fields(validation, run.select_on)
-    _prepare_output(recipe, output, resume)
-    accelerator = _make_accelerator(run, output)
-    set_seed(run.seed)
-    model, processor = _build(recipe, data["train"], output / "last" if resume else init_from, fit=not resume)
-    _report(accelerator, data, processor)
-
-    augmentation = Augmentation(run.augment_heading, run.augment_tempo, run.augment_offset, run.augment_jitter)
-    loader = make_loader(
-        data["train"],
-        processor,
-        run.batch_size,
-        run.seed,
-        run.unique_captions,
-        run.num_workers,
-        augmentation,
-        run.augment_mirror,
-    )
-    optimizer = AdamW(parameter_groups(model, run), weight_decay=run.weight_decay)
-    sampler: Any = loader.batch_sampler
-    steps_per_epoch = len(sampler)
-    total_steps = run.epochs * steps_per_epoch
-    scheduler = get_scheduler(
-        run.schedule,
-        optimizer,
-        num_warmup_steps=int(run.warmup_ratio * total_steps),
-        num_training_steps=math.ceil(run.schedule_stretch * total_steps),
-    )
-    model, optimizer, scheduler = accelerator.prepare(model, optimizer, scheduler)
-    start = None if init_from is None else shorten_path(init_from)
-    history: list[dict[str, Any]] = []
-    if resume:
-        history, start = _load_state(accelerator, output)
-
-    for epoch in range(len(history), run.epochs):
-        started = time.perf_counter()
-        sampler.set_epoch(epoch)
-        loss = _train_epoch(accelerator, model, loader, optimizer, scheduler, run, epoch)
-        record: dict[str, Any] = {"epoch": epoch + 1, "loss": loss, "seconds": time.perf_counter() - started}
-        plain = accelerator.unwrap_model(model)
-        if validation is not None:
-            judged = evaluate(plain, processor, validation)
-            record["validation"] = judged
-            record["mean_recall"] = mean_recall(judged, run.select_on)
-        history.append(record)
-        _keep(accelerator, plain, processor, recipe, data, output, history, start)
-        _log(accelerator, record)
-    accelerator.end_training()
-    return _finish(recipe, data, output, history, start)
+    if "validation" in data:
+        check_fields(data["validation"], recipe.run.select_on)
+    training = _Training(recipe, data, output, init_from, resume, push_to, private)
+    try:
+        with explained(output, training.progress), _sigterm(training.accelerator):
+            training.run()
+    finally:
+        training.close()
+    return training.finish()
 
 
-def parameter_groups(model: MotionPatchesModel, run: RunArguments) -> list[dict[str, Any]]:
-    """Three groups with rates of their own: motion tower, text tower, and the heads with the temperature (paper section 4.3)."""
-    towers = {
-        "motion": [*model.motion_model.parameters(), *model.motion_norm.parameters()],
-        "text": [*model.text_model.parameters()],
-    }
-    in_towers = {id(parameter) for group in towers.values() for parameter in group}
-    head = [parameter for parameter in model.parameters() if id(parameter) not in in_towers]
-    return [
-        {"params": towers["motion"], "lr": run.lr_motion},
-        {"params": towers["text"], "lr": run.lr_text},
-        {"params": head, "lr": run.lr_head},
-    ]
+class _Training:
+    """A run under way: what is trained, and how far it is."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: DatasetDict,
+        output: Path,
+        init_from: str | None,
+        resume: bool,
+        push_to: str | None,
+        private: bool | None,
+    ) -> None:
+        run = recipe.run
+        self.recipe, self.data, self.output = recipe, data, output
+        tracker = resolve_tracker(run.tracker)
+        self.accelerator = Accelerator(
+            mixed_precision=_precision(run),
+            log_with=tracker,
+            project_dir=str(output),
+            step_scheduler_with_optimizer=False,  # steps are those of all processes together
+        )
+        if self.accelerator.is_main_process:
+            prepare_folder(recipe, output, resume)
+        self.accelerator.wait_for_everyone()
+        is_pushed = push_to is not None and self.accelerator.is_main_process
+        self.push = BackgroundPush(push_to, private=private) if is_pushed else None
+        set_seed(run.seed)
+        checkpoint = output / "last" if resume else init_from
+        model, self.processor = _build(recipe, data["train"], checkpoint, fit=not resume)
+        self.average = None
+        if run.ema_decay is not None:
+            if self.accelerator.distributed_type == DistributedType.FSDP:
+                raise ValueError(
+                    "ema_decay needs whole weights, which FSDP divides among the processes; leave one of them out"
+                )
+            self.average = make_average(model, run.ema_decay).to(self.accelerator.device)
+            self.accelerator.register_for_checkpointing(self.average)
+        if run.gradient_checkpointing:
+            model.gradient_checkpointing_enable()
+        compile_towers(model, run.compile)
+        self.loader = make_loader(
+            data["train"], self.processor, run, self.accelerator.num_processes, self.accelerator.process_index
+        )
+        self.sampler: Any = self.loader.batch_sampler
+        self.total_steps = sum(len(self.sampler.make_batches(epoch)) for epoch in range(run.epochs))
+        optimizer = make_optimizer(parameter_groups(model, run), run)
+        scheduler = get_scheduler(
+            run.schedule,
+            optimizer,
+            num_warmup_steps=int(run.warmup_ratio * self.total_steps),
+            num_training_steps=math.ceil(run.schedule_stretch * self.total_steps),
+        )
+        self.encoder, self.optimizer, self.scheduler = self.accelerator.prepare(PairEncoder(model), optimizer, scheduler)
+        self.progress = Progress(start=None if init_from is None else shorten_path(init_from))
+        if resume:
+            self.progress = load_state(self.accelerator, output)
+        elif self.accelerator.num_processes > 1:
+            set_seed(run.seed, device_specific=True)  # dropout of each process is its own
+        self._report()
+        self.saved_step = self.progress.step
+        main = self.accelerator.is_main_process
+        self.log = MetricsLog(output / "metrics.jsonl", self.progress.step if resume else None) if main else None
+        self.bar = ProgressBar(self.total_steps, self.progress.step, disable=not main)
+        start_tracker(self.accelerator, recipe, output, tracker, self.progress.step if resume else None)
+
+    @property
+    def model(self) -> MotionPatchesModel:
+        """The model that is trained."""
+        return self.accelerator.unwrap_model(self.encoder).model
+
+    def run(self) -> None:
+        """Go on to the end."""
+        for epoch in range(self.progress.epoch, self.recipe.run.epochs):
+            self._train_epoch(epoch)
+            self._judge()
+
+    def _train_epoch(self, epoch: int) -> None:
+        run, progress = self.recipe.run, self.progress
+        self.sampler.set_epoch(epoch, progress.batch)
+        self.encoder.train()
+        started = before = time.perf_counter()
+        earlier = progress.seconds
+        for batch in self.loader:
+            loss, grad_norm = self._step(batch, epoch)
+            progress.step += 1
+            progress.batch += 1
+            progress.total_loss += loss
+            progress.seconds = earlier + time.perf_counter() - started
+            num_pairs = len(batch.order) * self.accelerator.num_processes
+            now = time.perf_counter()
+            self._log_step(epoch, loss, grad_norm, num_pairs / (now - before))
+            before = now
+            is_stopped = self.accelerator.check_trigger()
+            if is_stopped or (run.save_steps and progress.batch % run.save_steps == 0):
+                self._save()
+            if is_stopped:
+                self._say(f"stopped in epoch {epoch + 1}, after step {progress.step}; go on with --resume")
+                raise SystemExit(128 + signal.SIGTERM)
+
+    def _step(self, batch: Any, epoch: int) -> tuple[float, float | None]:
+        """Change the weights by one batch; returns its loss, and the norm of the gradients where they are clipped."""
+        run, accelerator = self.recipe.run, self.accelerator
+        loss = backward(accelerator, self.encoder, batch.to(accelerator.device), run.micro_batch_size is not None).item()
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss is {loss} in epoch {epoch + 1}, step {self.progress.batch + 1}. Lower the learning rates or "
+                "max_grad_norm, or look for broken motions in the data"
+            )
+        grad_norm = None
+        if run.max_grad_norm is not None:
+            grad_norm = float(accelerator.clip_grad_norm_(self.encoder.parameters(), run.max_grad_norm))
+        self.optimizer.step()
+        self.scheduler.step()
+        self.optimizer.zero_grad()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        return loss, grad_norm
+
+    def _judge(self) -> None:
+        """End an epoch: judge it, note it and save it."""
+        progress = self.progress
+        epoch_loss = progress.total_loss / progress.batch
+        record: dict[str, Any] = {"epoch": progress.epoch + 1, "loss": epoch_loss, "seconds": progress.seconds}
+        judged = self._whole_model()
+        if "validation" in self.data and self.accelerator.is_main_process:
+            found = evaluate(judged, self.processor, self.data["validation"])
+            record["validation"] = found
+            record["mean_recall"] = mean_recall(found, self.recipe.run.select_on)
+        self.accelerator.wait_for_everyone()
+        progress.history.append(record)
+        progress.epoch += 1
+        progress.batch, progress.total_loss, progress.seconds = 0, 0.0, 0.0
+        if self.accelerator.is_main_process and _best_epoch(progress.history) == progress.epoch:
+            self._keep(judged, "best")
+        self._save(judged)
+        self._log_epoch(record)
+        if self.push is not None:
+            self.push.push(self.output / "last", progress.step, progress.epoch)
+
+    def _whole_model(self) -> MotionPatchesModel:
+        """The model that is judged and kept: the average where there is one, and whole on the main process."""
+        if self.average is not None:
+            return self.average.module
+        if self.accelerator.distributed_type != DistributedType.FSDP:
+            return self.model
+        weights = self.accelerator.get_state_dict(self.encoder)
+        whole = MotionPatchesModel(self.model.config)
+        if self.accelerator.is_main_process:
+            whole.load_state_dict({name.removeprefix("model."): tensor for name, tensor in weights.items()})
+        return whole.to(self.accelerator.device)
+
+    def _save(self, judged: MotionPatchesModel | None = None) -> None:
+        """Save the model as `last/`, and the state; nothing that is broken replaces what is whole."""
+        judged = self._whole_model() if judged is None else judged
+        broken = [name for name, tensor in self.model.named_parameters() if not bool(torch.isfinite(tensor).all())]
+        if broken:
+            raise FloatingPointError(
+                f"{len(broken)} weights are no longer finite after step {self.progress.step}, the first is {broken[0]}. Lower "
+                "the learning rates or max_grad_norm"
+            )
+        if self.accelerator.is_main_process:
+            self._keep(judged, "last")
+            lines = (json.dumps(record) + "\n" for record in self.progress.history)
+            (self.output / "history.jsonl").write_text("".join(lines), encoding="utf-8")
+        save_state(self.accelerator, self.output, self.progress)
+        self.saved_step = self.progress.step
+
+    def _keep(self, model: MotionPatchesModel, name: str) -> None:
+        history, run = self.progress.history, self.recipe.run
+        facts = {
+            "recipe_name": self.recipe.name,
+            "seed": run.seed,
+            "epochs": len(history),
+            "start": self.progress.start,
+            "training_data": describe_data(self.data["train"]),
+        }
+        if history and "validation" in history[-1]:
+            facts["results"] = describe_validation(history[-1], run.select_on)
+        save_checkpoint(model, self.processor, self.output / name, facts)
+
+    def _log_step(self, epoch: int, loss: float, grad_norm: float | None, rate: float) -> None:
+        step = self.progress.step
+        rates = {f"lr_{group['name']}": group["lr"] for group in self.optimizer.param_groups}
+        rates = {name: lr for name, lr in rates.items() if "below" not in name or name.endswith(" 0 below the top")}
+        self.bar.update(epoch + 1, self.recipe.run.epochs, loss, rate)
+        if step % _LOG_EVERY and step != 1:
+            return
+        scalars = {"loss": loss, **rates, "grad_norm": grad_norm, "pairs_per_second": rate}
+        if self.log is not None:
+            self.log.write("train", step, epoch + 1, scalars)
+        self.accelerator.log({f"train/{key}": value for key, value in scalars.items() if value is not None}, step=step)
+
+    def _log_epoch(self, record: dict[str, Any]) -> None:
+        scalars = {key: record[key] for key in ("loss", "mean_recall", "seconds") if key in record}
+        scalars |= validation_scalars(record.get("validation", {}))
+        if self.log is not None:
+            self.log.write("validation" if "validation" in record else "epoch", self.progress.step, record["epoch"], scalars)
+        self.accelerator.log(scalars, step=self.progress.step)
+        shown = f", validation mean recall {record['mean_recall']:.2f}" if "mean_recall" in record else ""
+        self._say(f"epoch {record['epoch']}: loss {record['loss']:.4f}{shown}, {record['seconds']:.0f} s")
+
+    def _report(self) -> None:
+        """Say what the limits of the model will cut, and what does not fill a batch."""
+        rows, patches = self.data["train"], self.processor.feature_extractor
+        seconds = [frames / fps for frames, fps in zip(rows["num_frames"], rows["fps"], strict=True)]
+        long_motions = sum(length > patches.max_frames / patches.fps for length in seconds)
+        long_captions = count_long_captions(self.processor, [text for texts in rows["captions"] for text in texts])
+        self._say(
+            f"{len(rows)} training motions on {', '.join(sorted(set(rows['skeleton'])))}; {long_motions} are longer than "
+            f"{patches.max_frames / patches.fps:g} s and are cropped at random; {long_captions} captions are longer than "
+            f"{self.processor.tokenizer.model_max_length} tokens and are cut"
+        )
+        left_over = self.sampler.count_left_over()
+        if left_over:
+            self._say(f"{left_over} of {len(rows)} pairs of the first epoch fill no batch and are left to later epochs")
+        if self.accelerator.num_processes > 1:
+            self._say(f"{self.accelerator.num_processes} processes share each batch of {self.recipe.run.batch_size} pairs")
+
+    def _say(self, text: str) -> None:
+        if self.accelerator.is_main_process:
+            self.bar.write(text) if hasattr(self, "bar") else print(text)
+
+    def close(self) -> None:
+        """Let go of bar, files and trackers, however the run ended."""
+        self.bar.close()
+        self.accelerator.end_training()
+
+    def finish(self) -> dict[str, Any]:
+        """Write `results.json`, and wait for the last push."""
+        history = self.progress.history
+        best = _best_epoch(history)
+        results = {
+            "task": "train",
+            "recipe": {"name": self.recipe.name, **self.recipe.to_dict()},
+            "start": self.progress.start,
+            "data": {split: describe_data(rows) for split, rows in self.data.items() if split != "test"},
+            "seed": self.recipe.run.seed,
+            "num_processes": self.accelerator.num_processes,
+            "epochs": len(history),
+            "best_epoch": best,
+            "best": history[best - 1],
+            **environment(),
+        }
+        if self.accelerator.is_main_process:
+            write_json(self.output / "results.json", results)
+        if self.push is not None:
+            self.push.push(self.output / "best", self.progress.step, best)
+            self.push.close(_UPLOAD_PATIENCE)
+        return results
 
 
-def _prepare_output(recipe: Recipe, output: Path, resume: bool) -> None:
-    saved = output / "recipe.yaml"
-    if not resume:
-        if (output / "state").exists():  # an epoch counts as finished when its state is there
-            raise FileExistsError(f"{output} already holds a run; go on with it by --resume, or choose another --output")
-        output.mkdir(parents=True, exist_ok=True)
-        saved.write_text(f"# {recipe.name}\n" + yaml.safe_dump(recipe.to_dict(), sort_keys=False), encoding="utf-8")
+@contextmanager
+def _sigterm(accelerator: Accelerator) -> Iterator[None]:
+    """Let SIGTERM end the run after the step under way, with its state saved."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may handle signals
         return
-    if not saved.exists() or not (output / "state").exists():
-        raise FileNotFoundError(f"{output} holds no run with a finished epoch to resume; leave --resume out to start one")
-    before = yaml.safe_load(saved.read_text(encoding="utf-8"))
-    changed = sorted(key for key, value in recipe.to_dict().items() if before.get(key) != value)
-    if changed:
-        raise ValueError(
-            f"the run in {output} was started with other values of {', '.join(changed)}; resume it with its own recipe "
-            f"(--recipe {saved}), or start a new run with --init-from {output / 'last'}"
-        )
+    before = signal.signal(signal.SIGTERM, lambda *_: accelerator.set_trigger())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
-def _make_accelerator(run: RunArguments, output: Path) -> Accelerator:
-    precision = run.precision
-    if precision == "auto":
-        precision = "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
-    has_tensorboard = importlib.util.find_spec("tensorboard") is not None
-    if run.tracker == "tensorboard" and not has_tensorboard:
-        raise ImportError(
-            "tracker=tensorboard needs TensorBoard: pip install 'motionpatches[tensorboard]', or set tracker=none"
-        )
-    use_tensorboard = has_tensorboard and run.tracker in ("auto", "tensorboard")
-    accelerator = Accelerator(
-        mixed_precision=precision, log_with="tensorboard" if use_tensorboard else None, project_dir=str(output)
-    )
-    if accelerator.num_processes > 1:
-        raise ValueError(
-            f"started with {accelerator.num_processes} processes, but the contrastive loss does not reach across processes yet; "
-            "start one process"
-        )
-    if use_tensorboard:
-        accelerator.init_trackers("tensorboard")
-    return accelerator
+def _precision(run: RunArguments) -> str:
+    has_gpu = torch.cuda.is_available()
+    if run.precision == "auto":
+        return "bf16" if has_gpu and torch.cuda.is_bf16_supported() else "no"
+    if run.precision == "bf16" and not has_gpu and not torch.cpu._is_avx512_bf16_supported():
+        warnings.warn("precision=bf16 on a CPU without bf16 instructions is several times slower than float32", stacklevel=4)
+    return run.precision
 
 
 def _build(recipe: Recipe, rows: Dataset, checkpoint: Any, fit: bool) -> tuple[MotionPatchesModel, MotionTextProcessor]:
@@ -172,82 +371,6 @@ def _build(recipe: Recipe, rows: Dataset, checkpoint: Any, fit: bool) -> tuple[M
     if fit:
         fit_processor(processor.feature_extractor, rows, recipe.processor.per_skeleton, only_new=True)
     return AutoModel.from_pretrained(checkpoint, dtype=torch.float32), processor
-
-
-def _report(accelerator: Accelerator, data: DatasetDict, processor: MotionTextProcessor) -> None:
-    """Say what the limits of the model will cut."""
-    rows, patches = data["train"], processor.feature_extractor
-    seconds = [frames / fps for frames, fps in zip(rows["num_frames"], rows["fps"], strict=True)]
-    long_motions = sum(length > patches.max_frames / patches.fps for length in seconds)
-    long_captions = count_long_captions(processor, [text for texts in rows["captions"] for text in texts])
-    accelerator.print(
-        f"{len(rows)} training motions on {', '.join(sorted(set(rows['skeleton'])))}; {long_motions} are longer than "
-        f"{patches.max_frames / patches.fps:g} s and are cropped at random; {long_captions} captions are longer than "
-        f"{processor.tokenizer.model_max_length} tokens and are cut"
-    )
-
-
-def _train_epoch(
-    accelerator: Accelerator, model: Any, loader: Any, optimizer: Any, scheduler: Any, run: RunArguments, epoch: int
-) -> float:
-    """One pass over the pairs; returns the mean loss of a batch."""
-    model.train()
-    total = 0.0
-    bar = tqdm(loader, desc=f"epoch {epoch + 1}/{run.epochs}", unit="batch", disable=None, leave=False)
-    for step, batch in enumerate(bar):
-        loss = model(**batch.to(accelerator.device), return_loss=True).loss
-        value = loss.item()
-        if not math.isfinite(value):
-            raise FloatingPointError(
-                f"the loss is {value} in epoch {epoch + 1}, step {step + 1}; the checkpoints of the epoch before are whole. "
-                "Lower the learning rates or max_grad_norm, or look for broken motions in the data"
-            )
-        accelerator.backward(loss)
-        if run.max_grad_norm is not None:
-            accelerator.clip_grad_norm_(model.parameters(), run.max_grad_norm)
-        optimizer.step()
-        scheduler.step()
-        optimizer.zero_grad()
-        total += value
-        bar.set_postfix(loss=f"{value:.3f}")
-    return total / len(loader)
-
-
-def _keep(
-    accelerator: Accelerator,
-    model: MotionPatchesModel,
-    processor: MotionTextProcessor,
-    recipe: Recipe,
-    data: DatasetDict,
-    output: Path,
-    history: list[dict[str, Any]],
-    start: str | None,
-) -> None:
-    """Save the last state, the best one if this epoch is it, and what is needed to resume."""
-    facts = {
-        "recipe_name": recipe.name,
-        "seed": recipe.run.seed,
-        "epochs": len(history),
-        "start": start,
-        "training_data": describe_data(data["train"]),
-    }
-    if _best_epoch(history) == len(history):
-        save_checkpoint(model, processor, output / "best", facts)
-    save_checkpoint(model, processor, output / "last", facts)
-
-    def write(target: Path) -> None:
-        accelerator.save_state(str(target))
-        write_json(target / "history.json", {"epochs": history, "start": start})
-
-    replace_folder(output / "state", write)
-    (output / "history.jsonl").write_text("".join(json.dumps(record) + "\n" for record in history), encoding="utf-8")
-
-
-def _load_state(accelerator: Accelerator, output: Path) -> tuple[list[dict[str, Any]], str | None]:
-    """The epochs so far, and the checkpoint that the run started from."""
-    accelerator.load_state(str(output / "state"))
-    kept = json.loads((output / "state" / "history.json").read_text(encoding="utf-8"))
-    return kept["epochs"], kept.get("start")  # runs of earlier versions did not note it
 
 
 def _best_epoch(history: list[dict[str, Any]]) -> int:
@@ -263,29 +386,3 @@ def describe_data(rows: Dataset) -> str:
     for name in rows["dataset"]:
         counts[name] = counts.get(name, 0) + 1
     return ", ".join(f"{name} ({count} motions)" for name, count in sorted(counts.items()))
-
-
-def _log(accelerator: Accelerator, record: dict[str, Any]) -> None:
-    scalars = {key: record[key] for key in ("loss", "mean_recall", "seconds") if key in record}
-    accelerator.log(scalars, step=record["epoch"])
-    shown = f", validation mean recall {record['mean_recall']:.2f}" if "mean_recall" in record else ""
-    accelerator.print(f"epoch {record['epoch']}: loss {record['loss']:.4f}{shown}, {record['seconds']:.0f} s")
-
-
-def _finish(
-    recipe: Recipe, data: DatasetDict, output: Path, history: list[dict[str, Any]], start: str | None
-) -> dict[str, Any]:
-    best = _best_epoch(history)
-    results = {
-        "task": "train",
-        "recipe": {"name": recipe.name, **recipe.to_dict()},
-        "start": start,
-        "data": {split: describe_data(rows) for split, rows in data.items() if split != "test"},
-        "seed": recipe.run.seed,
-        "epochs": len(history),
-        "best_epoch": best,
-        "best": history[best - 1],
-        **environment(),
-    }
-    write_json(output / "results.json", results)
-    return results

@@ -40,17 +40,36 @@ def retrieval_metrics(
     Raises:
         ValueError: If the protocol is unknown, shapes or lengths disagree, a row is zero, or a value is not finite.
     """
-    _check_chunk_size(chunk_size)
-    texts, motions = _unit_rows(text_embeds, "text_embeds"), _unit_rows(motion_embeds, "motion_embeds")
-    if texts.shape != motions.shape:
-        raise ValueError(
-            f"text_embeds has shape {texts.shape} and motion_embeds {motions.shape}; expected one (N, D) for both, row i of "
-            "one belonging to row i of the other"
-        )
+    texts, motions = _checked_pairs(text_embeds, motion_embeds, chunk_size)
     positives = _positives(len(texts), captions, protocol)
     return {
-        "t2m": _one_direction(texts, motions, positives, chunk_size),
-        "m2t": _one_direction(motions, texts, positives, chunk_size),
+        "t2m": _summary(*_counts(texts, motions, positives, chunk_size)),
+        "m2t": _summary(*_counts(motions, texts, positives, chunk_size)),
+    }
+
+
+def retrieval_hits(
+    text_embeds: Any,
+    motion_embeds: Any,
+    k: int,
+    captions: Sequence[str] | None = None,
+    protocol: str = "strict",
+    chunk_size: int = 1024,
+) -> dict[str, np.ndarray]:
+    """For each query the chance that a positive is among the first k, of which R@k is the mean: for paired comparisons.
+
+    Args:
+        k: Length of the list, at least 1.
+        text_embeds, motion_embeds, captions, protocol, chunk_size: As in `retrieval_metrics`, which names the errors too.
+
+    Returns:
+        `"t2m"` and `"m2t"`, each of shape (N,), in [0, 1]: 0 or 1 but for ties.
+    """
+    texts, motions = _checked_pairs(text_embeds, motion_embeds, chunk_size)
+    positives = _positives(len(texts), captions, protocol)
+    return {
+        "t2m": hit_probability(k, *_counts(texts, motions, positives, chunk_size)),
+        "m2t": hit_probability(k, *_counts(motions, texts, positives, chunk_size)),
     }
 
 
@@ -168,7 +187,18 @@ def label_map(
     gallery_labels: Sequence[Hashable],
     chunk_size: int = 1024,
 ) -> float:
-    """Mean average precision of retrieval by cosine similarity, where positives share the query's label.
+    """Mean over the queries of `label_precisions`, in percent; arguments and errors as there."""
+    return _percent(label_precisions(query_embeds, gallery_embeds, query_labels, gallery_labels, chunk_size))
+
+
+def label_precisions(
+    query_embeds: Any,
+    gallery_embeds: Any,
+    query_labels: Sequence[Hashable],
+    gallery_labels: Sequence[Hashable],
+    chunk_size: int = 1024,
+) -> np.ndarray:
+    """Average precision of retrieval by cosine similarity for each query, where positives share the query's label.
 
     Tied items count as the expectation under random order (McSherry and Najork, ECIR 2008).
 
@@ -180,7 +210,7 @@ def label_map(
         chunk_size: Queries scored at a time; memory grows with `chunk_size` times G.
 
     Returns:
-        Mean over the queries, in percent.
+        Shape (Q,), in [0, 1].
 
     Raises:
         ValueError: If shapes or lengths disagree, a row is zero, a value is not finite, or a query's label is not in the
@@ -207,7 +237,7 @@ def label_map(
         for start, scores in _score_chunks(queries, gallery, chunk_size)
         for row, label in zip(scores, query_ids[start : start + len(scores)], strict=True)
     ]
-    return _percent(np.array(precisions))
+    return np.array(precisions)
 
 
 def hit_probability(k: int, above: np.ndarray, tied: np.ndarray, positives: np.ndarray) -> np.ndarray:
@@ -264,15 +294,27 @@ def _ids(values: Sequence[Hashable]) -> np.ndarray:
     return np.array([seen.setdefault(value, len(seen)) for value in values])
 
 
-def _one_direction(queries: np.ndarray, gallery: np.ndarray, positives: Positives, chunk_size: int) -> dict[str, float]:
+def _checked_pairs(text_embeds: Any, motion_embeds: Any, chunk_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Both as unit rows (N, D)."""
+    _check_chunk_size(chunk_size)
+    texts, motions = _unit_rows(text_embeds, "text_embeds"), _unit_rows(motion_embeds, "motion_embeds")
+    if texts.shape != motions.shape:
+        raise ValueError(
+            f"text_embeds has shape {texts.shape} and motion_embeds {motions.shape}; expected one (N, D) for both, row i of "
+            "one belonging to row i of the other"
+        )
+    return texts, motions
+
+
+def _counts(queries: np.ndarray, gallery: np.ndarray, positives: Positives, chunk_size: int) -> np.ndarray:
+    """The counts g, t and p of each query (see `hit_probability`), shape (3, N)."""
     counts = []
     for start, scores in _score_chunks(queries, gallery, chunk_size):
         positive = positives(np.arange(start, start + len(scores)))
         best = np.where(positive, scores, -np.inf).max(axis=1, keepdims=True)
         tied = scores == best
         counts.append([((scores > best) & ~positive).sum(1), (tied & ~positive).sum(1), (tied & positive).sum(1)])
-    above, tied_negatives, tied_positives = np.concatenate(counts, axis=1)
-    return _summary(above, tied_negatives, tied_positives)
+    return np.concatenate(counts, axis=1)
 
 
 def _summary(above: np.ndarray, tied: np.ndarray, positives: np.ndarray) -> dict[str, float]:

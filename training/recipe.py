@@ -220,21 +220,27 @@ _R = TypeVar("_R", bound=BaseRecipe)
 
 def list_recipes(task: str = "contrastive") -> list[str]:
     """Names of the recipes for a task, `"contrastive"` or `"classification"`, that come with the package."""
-    return [name for name in _packaged_names() if _task_of(_read_packaged(name)) == task]
+    return [name for name in _packaged_names() if _task_of(_read(name)[1]) == task]
 
 
-def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = (), bases: Mapping[str, str] | None = None) -> Recipe:
     """Read a recipe of contrastive training.
+
+    A recipe may say `extends: NAME`: the fields of that recipe hold where it has none of its own. NAME is a recipe of the
+    package or, in a file of your own, also the path of another file, relative to it.
 
     Args:
         name_or_path: A name of `list_recipes`, or the path of a YAML file of your own.
         overrides: `"field=value"` strings that replace single fields; an empty value means none.
+        bases: Recipes of the package, each to be read as another one, here or where it is extended:
+            `{"humanml3d_paper": "humanml3d_published"}` gives what extends the one on the settings of the other.
 
     Raises:
-        FileNotFoundError: If it is neither a name nor a file.
-        ValueError: If the file is no flat mapping, is for another task, a field is unknown, or a value has the wrong type.
+        FileNotFoundError: If it, or what it extends, is neither a name nor a file.
+        ValueError: If the file is no flat mapping, extends itself, is for another task, a field is unknown, or a value has the
+            wrong type.
     """
-    return _load(Recipe, name_or_path, overrides)
+    return _load(Recipe, name_or_path, overrides, bases)
 
 
 def load_classification_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> ClassificationRecipe:
@@ -271,24 +277,12 @@ def parse_classification_recipe(name: str, values: Mapping[str, Any]) -> Classif
     return _parse(ClassificationRecipe, name, values)
 
 
-def _load(kind: type[_R], name_or_path: str | Path, overrides: Sequence[str]) -> _R:
-    path, known = Path(name_or_path), list_recipes(kind.task)
-    if path.suffix in (".yaml", ".yml"):
-        if not path.exists():
-            raise FileNotFoundError(f"no recipe file {str(path)!r}")
-        name = path.stem
-        values = _read_yaml(path.read_text(encoding="utf-8"), name)
-    elif str(name_or_path) in _packaged_names():
-        name = str(name_or_path)
-        values = _read_packaged(name)
-    else:
-        raise FileNotFoundError(
-            f"no recipe {str(name_or_path)!r}; pass the path of a .yaml file or one of: {', '.join(known)}"
-        )
+def _load(kind: type[_R], name_or_path: str | Path, overrides: Sequence[str], bases: Mapping[str, str] | None = None) -> _R:
+    name, values = _read(name_or_path, bases)
     if _task_of(values) != kind.task:
         raise ValueError(
             f"recipe {name!r} is for {_task_of(values)} training, not for {kind.task}; of the package's those are: "
-            f"{', '.join(known)}. (A file of your own for fine-tuning with labels says task: classification.)"
+            f"{', '.join(list_recipes(kind.task))}. (A file of your own for fine-tuning with labels says task: classification.)"
         )
     for override in overrides:
         key, separator, value = override.partition("=")
@@ -327,15 +321,46 @@ def _packaged_names() -> list[str]:
     return sorted(entry.name.removesuffix(".yaml") for entry in _FOLDER.iterdir() if entry.name.endswith(".yaml"))
 
 
-def _read_packaged(name: str) -> dict[str, Any]:
-    return _read_yaml((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"), name)
+def _read(
+    name_or_path: str | Path,
+    bases: Mapping[str, str] | None = None,
+    folder: Path = Path(),
+    extended_by: tuple[str, ...] = (),
+) -> tuple[str, dict[str, Any]]:
+    """Name of a recipe and its fields, with those of the recipe that it extends.
 
-
-def _read_yaml(text: str, name: str) -> dict[str, Any]:
+    Args:
+        name_or_path, bases: As in `load_recipe`.
+        folder: Where paths start.
+        extended_by: The recipes on the way here, to find a circle.
+    """
+    path, name = folder / name_or_path, str(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.exists():
+            raise FileNotFoundError(f"no recipe file {str(path)!r}")
+        place, name, text = str(path.resolve()), path.stem, path.read_text(encoding="utf-8")
+    elif name in _packaged_names():
+        place = name = (bases or {}).get(name, name)
+        text = (_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
+    else:
+        raise FileNotFoundError(
+            f"no recipe {name!r}; pass the path of a .yaml file or one of: {', '.join(_packaged_names())}"
+        )
+    if place in extended_by:
+        raise ValueError(f"recipe {name!r} extends itself: {' → '.join((*extended_by, place))}")
     values = yaml.safe_load(text) or {}
     if not isinstance(values, dict):
         raise ValueError(f"recipe {name!r} must be a flat mapping of fields, got {type(values).__name__}")
-    return values
+    base = values.pop("extends", None)
+    if base is None:
+        return name, values
+    if not isinstance(base, str):
+        raise ValueError(f"recipe {name!r} must extend one recipe, by its name or path; got {base!r}")
+    try:
+        _, inherited = _read(base, bases, path.parent, (*extended_by, place))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"recipe {name!r} extends {base!r}: {error}") from error
+    return name, {**inherited, **values}
 
 
 def _task_of(values: Mapping[str, Any]) -> Any:

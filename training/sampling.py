@@ -22,17 +22,25 @@ class PairBatchSampler(Sampler[list[PairKey]]):
     """Shuffled batches of pairs, a new caption drawn for each row in each epoch.
 
     Equal captions in one batch are false negatives of the contrastive loss; with `unique_captions` a row whose caption is already
-    in the batch waits for a later one. The order depends on seed and epoch alone, so a resumed run sees the same batches.
+    in the batch goes to a later one. The order depends on seed and epoch alone, so a resumed run sees the same batches, and
+    several processes see parts of the same batches.
 
     Args:
         captions: The captions of each row.
-        batch_size: Pairs in a batch; the last ones may be smaller, but hold at least two.
+        batch_size: Pairs in a batch, of all processes together; the last ones may be smaller, but hold at least two.
         seed: Seed of shuffling, caption choice and augmentation.
         unique_captions: Keep equal captions apart.
         mirror: Probability of taking the mirror image of a pair; see `processing.mirroring`.
+        first_caption: Take the first caption of each row, in place of a random one.
+        lengths: Length of each row in any unit, for `buckets`.
+        buckets: Sort so many batches of rows by length, so that a batch holds motions of like length; 1: do not. Batches then
+            come in random order. It changes which pairs are each other's negatives.
+        num_processes: How many processes share a batch, each taking an equal part.
+        process_index: Which part to give.
 
     Raises:
-        ValueError: If there are fewer than two rows, a row has no caption, or the probability is none.
+        ValueError: If there are fewer than two rows for each batch or process, a row has no caption, or an argument is
+            impossible.
     """
 
     def __init__(
@@ -42,6 +50,11 @@ class PairBatchSampler(Sampler[list[PairKey]]):
         seed: int = 0,
         unique_captions: bool = True,
         mirror: float = 0.0,
+        first_caption: bool = False,
+        lengths: Sequence[float] | None = None,
+        buckets: int = 1,
+        num_processes: int = 1,
+        process_index: int = 0,
     ) -> None:
         if not 0 <= mirror <= 1:
             raise ValueError(f"the probability of mirroring must be between 0 and 1, got {mirror}")
@@ -49,6 +62,13 @@ class PairBatchSampler(Sampler[list[PairKey]]):
             raise ValueError(
                 f"contrastive training needs at least two pairs; got {len(captions)} rows, batch_size={batch_size}"
             )
+        if batch_size % num_processes or len(captions) < num_processes:
+            raise ValueError(
+                f"{num_processes} processes share each batch in equal parts; got batch_size={batch_size} and {len(captions)} "
+                "rows. Choose a batch_size that is a multiple of the number of processes"
+            )
+        if buckets < 1 or (buckets > 1 and (lengths is None or len(lengths) != len(captions))):
+            raise ValueError(f"buckets={buckets} must be at least 1, and above 1 needs the length of each of the rows")
         empty = [row for row, texts in enumerate(captions) if not len(texts)]
         if empty:
             raise ValueError(f"{len(empty)} of {len(captions)} rows have no caption, the first is row {empty[0]}")
@@ -57,37 +77,59 @@ class PairBatchSampler(Sampler[list[PairKey]]):
         self.seed = seed
         self.unique_captions = unique_captions
         self.mirror = mirror
-        self.epoch = 0
+        self.first_caption = first_caption
+        self.lengths = None if buckets == 1 or lengths is None else np.asarray(lengths)
+        self.buckets = buckets
+        self.num_processes = num_processes
+        self.process_index = process_index
+        self.set_epoch(0)
 
-    def set_epoch(self, epoch: int) -> None:
-        """The next pass over the data is that of `epoch`."""
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """The next pass over the data is that of `epoch`, without its first `start` batches."""
         self.epoch = epoch
+        self.start = start
+        self._whole = self.make_batches(epoch)
 
     def __iter__(self) -> Iterator[list[PairKey]]:
-        return iter(self._batches())
+        for batch in self._whole[self.start :]:
+            yield batch[self.process_index :: self.num_processes]
 
     def __len__(self) -> int:
-        return len(self._batches())
+        """Batches of the whole epoch."""
+        return len(self._whole)
 
-    def _batches(self) -> list[list[PairKey]]:
-        generator = np.random.default_rng([self.seed, self.epoch])
-        chosen = [int(generator.integers(len(texts))) for texts in self.captions]
+    def count_left_over(self) -> int:
+        """Pairs of this epoch that fill no batch: of a last batch of one, or that several processes cannot share equally."""
+        return len(self.captions) - sum(len(batch) for batch in self._whole)
+
+    def make_batches(self, epoch: int) -> list[list[PairKey]]:
+        """The batches of an epoch, of all processes together."""
+        generator = np.random.default_rng([self.seed, epoch])
+        chosen = [0 if self.first_caption else int(generator.integers(len(texts))) for texts in self.captions]
         seeds = generator.integers(2**31, size=len(chosen))
-        waiting = generator.permutation(len(chosen)).tolist()
+        order = generator.permutation(len(chosen))
         mirrored = generator.random(len(chosen)) < self.mirror
+        if self.lengths is not None:
+            pool = self.buckets * self.batch_size
+            parts = [order[first : first + pool] for first in range(0, len(order), pool)]
+            order = np.concatenate([part[np.argsort(self.lengths[part], kind="stable")] for part in parts])
         batches: list[list[PairKey]] = []
-        while waiting:
-            batch: list[PairKey] = []
-            taken: set[str] = set()
-            later: list[int] = []
-            for row in waiting:
-                caption = self.captions[row][chosen[row]]
-                caption = mirror_caption(caption) if mirrored[row] else caption
-                if len(batch) == self.batch_size or (self.unique_captions and caption in taken):
-                    later.append(row)
-                    continue
-                taken.add(caption)
-                batch.append(PairKey(row, chosen[row], int(seeds[row]), bool(mirrored[row])))
-            waiting = later
-            batches.append(batch)
-        return [batch for batch in batches if len(batch) > 1]
+        next_free: dict[str, int] = {}  # for each caption, the batch after the last one that has it
+        first_open = 0  # batches before this one are full
+        for row in order.tolist():
+            caption = self.captions[row][chosen[row]]
+            caption = mirror_caption(caption) if mirrored[row] else caption
+            place = max(first_open, next_free.get(caption, 0)) if self.unique_captions else first_open
+            while place < len(batches) and len(batches[place]) == self.batch_size:
+                place += 1
+            if place == len(batches):
+                batches.append([])
+            batches[place].append(PairKey(row, chosen[row], int(seeds[row]), bool(mirrored[row])))
+            next_free[caption] = place + 1
+            while first_open < len(batches) and len(batches[first_open]) == self.batch_size:
+                first_open += 1
+        batches = [batch[: len(batch) - len(batch) % self.num_processes] for batch in batches]
+        batches = [batch for batch in batches if len(batch) > 1]
+        if self.lengths is not None:
+            batches = [batches[index] for index in generator.permutation(len(batches))]
+        return batches

@@ -143,8 +143,39 @@ def push_checkpoint(
         of_best_epoch = is_best or (run.training or {})["best_epoch"] == (run.training or {})["epochs"]
         others = [file for file in files if file != run]
         files = [run, *others] if of_best_epoch else others
-    merged = {**saved.facts, **_facts_of(files), **of_run, **(facts or {})}
+    kept = dict(saved.facts)
+    if any(file.split == "validation" and file.galleries for file in files):
+        kept.pop("validation", None)  # the results say the same, and more
+    merged = {**kept, **_facts_of(files), **of_run, **(facts or {})}
     return _push(model, processor, repo_id, merged, text, new_card or card is not None, **where)
+
+
+def prepare_push(repo_id: str, *, private: bool | None = None, revision: str | None = None, token: str | None = None) -> str:
+    """Find out before there is anything to push whether it can be; makes repository and branch where there are none.
+
+    Args:
+        repo_id, private, revision, token: As of `push_to_hub`.
+
+    Returns:
+        The name on the Hub, `"user/name"`.
+
+    Raises:
+        ConnectionError, PermissionError, OSError: As `push_to_hub`.
+        ValueError: If the name is none, an existing repository is not as private as asked for, or its card was written by hand.
+    """
+    api = _make_api(repo_id, token)
+    with _explained(api, repo_id), tempfile.TemporaryDirectory() as temporary:
+        name = _full_name(api, repo_id)
+        present = _prepare_repository(api, name, private, revision)
+        # How a file is to be uploaded, the Hub tells those alone who may write; nothing is uploaded here.
+        api.preupload_lfs_files(name, [CommitOperationAdd("README.md", b"card")], revision=revision)
+        card = _download_card(api, name, present, revision, Path(temporary))
+    if card.is_edited or card.is_own:
+        raise ValueError(
+            f"the README.md of {name} was written by hand and would be replaced; choose another name or branch, or first push a "
+            "checkpoint over it with `motionpatches push CHECKPOINT REPO --new-card`: the old one stays in the history there"
+        )
+    return name
 
 
 def load_any(folder: Path) -> tuple[PreTrainedModel, Any]:
@@ -230,14 +261,14 @@ def _push(
         raise ValueError(f"a pull request goes to the main branch: leave revision={revision!r} or create_pr out")
     api = _make_api(repo_id, where.get("token"))
     with _explained(api, repo_id):
-        name = repo_id if "/" in repo_id else f"{api.whoami()['name']}/{repo_id}"
+        name = _full_name(api, repo_id)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "checkpoint"
         save_checkpoint(model, processor, folder, facts, name=name, card=card)
         with _explained(api, name):
             present = _prepare_repository(api, name, where.get("private"), revision)
-            if "README.md" in present and not may_replace_card:
-                _check_card(api, name, present, revision, folder, Path(temporary) / "hub")
+            if not may_replace_card:
+                _check_card(name, _download_card(api, name, present, revision, Path(temporary) / "hub"), read_card(folder))
             # Not upload_folder: with hf_xet it makes several commits of a slow upload, and half a model would be on the branch.
             return api.create_commit(
                 name,
@@ -246,6 +277,10 @@ def _push(
                 revision=revision,
                 create_pr=create_pr,
             )
+
+
+def _full_name(api: HfApi, repo_id: str) -> str:
+    return repo_id if "/" in repo_id else f"{api.whoami()['name']}/{repo_id}"
 
 
 def _prepare_repository(api: HfApi, repo_id: str, private: bool | None, revision: str | None) -> list[str]:
@@ -262,15 +297,16 @@ def _prepare_repository(api: HfApi, repo_id: str, private: bool | None, revision
     return api.list_repo_files(repo_id, revision=revision)
 
 
-def _check_card(
-    api: HfApi, repo_id: str, present: Sequence[str], revision: str | None, ours: Path, download_to: Path
-) -> None:
-    """Raise a `ValueError` if the push would replace what somebody wrote: an edit on the Hub, or a card of their own."""
+def _download_card(api: HfApi, repo_id: str, present: Sequence[str], revision: str | None, download_to: Path) -> SavedCard:
+    """The card on the Hub."""
     for file in ("README.md", CARD_FILE):
         if file in present:
             api.hf_hub_download(repo_id, file, revision=revision, local_dir=download_to)
-    theirs = read_card(download_to)
-    new = read_card(ours)
+    return read_card(download_to)
+
+
+def _check_card(repo_id: str, theirs: SavedCard, new: SavedCard) -> None:
+    """Raise a `ValueError` if the push would replace what somebody wrote: an edit on the Hub, or a card of their own."""
     if theirs.text != new.text and (theirs.is_edited or (theirs.is_own and not new.is_own)):
         raise ValueError(
             f"the README.md of {repo_id} was written by hand and would be replaced; download it and pass it as card=… "

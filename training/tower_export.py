@@ -14,7 +14,7 @@ from torch.export import ExportedProgram
 from transformers import PreTrainedModel
 
 from ..processing.processing_motionpatches import MotionTextProcessor
-from .export import replace_folder
+from .folders import replace_folder
 from .onnx_inference import require_onnx
 from .results import write_json
 from .tower_graphs import TowerGraph, capture, list_graphs
