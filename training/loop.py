@@ -1,5 +1,6 @@
 """The loop of contrastive training."""
 
+import dataclasses
 import json
 import math
 import signal
@@ -128,7 +129,7 @@ class _Training:
             self.average = make_average(model, run.ema_decay).to(self.accelerator.device)
             self.accelerator.register_for_checkpointing(self.average)
         if run.gradient_checkpointing:
-            model.gradient_checkpointing_enable()
+            model.activation_checkpointing_enable()
         compile_towers(model, run.compile)
         self.loader = make_loader(
             data["train"], self.processor, run, self.accelerator.num_processes, self.accelerator.process_index
@@ -361,6 +362,23 @@ def _precision(run: RunArguments) -> str:
     if run.precision == "bf16" and not has_gpu and not torch.cpu._is_avx512_bf16_supported():
         warnings.warn("precision=bf16 on a CPU without bf16 instructions is several times slower than float32", stacklevel=4)
     return run.precision
+
+
+def _fit_to_fsdp(run: RunArguments, model: MotionPatchesModel) -> RunArguments:
+    """The run as processes can do it that divide the weights: each forward pass of one is one of all.
+
+    Raises:
+        ValueError: If it needs whole weights, or weights that are single numbers.
+    """
+    if run.ema_decay is not None:
+        raise ValueError("ema_decay needs whole weights, which FSDP divides among the processes; leave one of them out")
+    scalars = [name for name, parameter in model.named_parameters() if parameter.ndim == 0]
+    if scalars:
+        raise ValueError(
+            f"FSDP cannot divide weights that are single numbers, here {', '.join(scalars)}; set learn_logit_scale=false and a "
+            "softmax loss, or train without FSDP"
+        )
+    return dataclasses.replace(run, length_groups=1)  # else one process might have more groups than another, and wait forever
 
 
 def _build(recipe: Recipe, rows: Dataset, checkpoint: Any, fit: bool) -> tuple[MotionPatchesModel, MotionTextProcessor]:
