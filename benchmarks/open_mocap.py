@@ -34,6 +34,7 @@ TESTED = ("bandai_namco", "cmu", "utd_mhad")  # cmu_asf has the trials of cmu on
 #: Actions of UTD-MHAD that the other data sets name too.
 NAMED_ACTIONS = ("walking in place", "jogging in place", "right hand wave", "front boxing")
 SETTINGS = ("all", "style_out", "skeleton_out")
+RECIPES = ("open_mocap_published", "open_mocap_best")
 
 
 def main(
@@ -41,19 +42,16 @@ def main(
     text_model: Annotated[str, typer.Option(help="Folder or Hub id of the text model.")],
     runs: Annotated[Path, typer.Option(help="Folder for the runs.")],
     output: Annotated[Path, typer.Option(help="Folder for the results files.")],
-    recipe: Annotated[list[str], typer.Option(help="Which recipes. Repeatable.")] = [
-        "open_mocap_published",
-        "open_mocap_best",
-    ],  # noqa: B006
-    setting: Annotated[list[str], typer.Option(help="Which settings. Repeatable.")] = list(SETTINGS),  # noqa: B006
+    recipe: Annotated[list[str] | None, typer.Option(help="Which recipes; default both. Repeatable.")] = None,
+    setting: Annotated[list[str] | None, typer.Option(help="Which settings; default all. Repeatable.")] = None,
     seeds: int = 3,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="Replace a field of the recipes.")] = None,
 ) -> None:
     """Train and judge each recipe in each setting with each seed."""
     loaded = load_motions(data)
     for seed in range(seeds):
-        for name in setting:
-            for chosen in recipe:
+        for name in setting or SETTINGS:
+            for chosen in recipe or RECIPES:
                 file = output / f"{name}_{chosen.removeprefix('open_mocap_')}_seed{seed}.json"
                 if not file.exists():
                     print(f"== {file.stem}", flush=True)

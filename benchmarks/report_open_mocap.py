@@ -15,9 +15,10 @@ from scipy.stats import bootstrap
 RECIPES = ("published", "best")
 _TITLE = """# The best recipe against the published one
 
-One model each for 2,886 motions on four skeletons of open mocap data (CMU, Bandai Namco Research, UTD-MHAD; most captions are made
-from action labels), at equal epochs and model size: a small ViT from scratch, all-MiniLM-L6-v2 as text tower. The epoch is chosen on
-the validation splits. `open_mocap_published` has the settings of the published code for HumanML3D, `open_mocap_best` the package's.
+One model each for 2,886 motions on four skeletons of open mocap data (CMU, Bandai Namco Research, UTD-MHAD; most captions are
+made from action labels), at equal epochs and model size: a small ViT from scratch, all-MiniLM-L6-v2 as text tower. The epoch is
+chosen on the validation splits. `open_mocap_published` has the settings of the published code for HumanML3D, `open_mocap_best`
+the package's.
 The weights are not distributed. Each run has a results file in [`results/open_mocap`](results/open_mocap); written by
 `benchmarks/report_open_mocap.py` from the files that `make open-mocap` leaves.
 """
@@ -74,8 +75,8 @@ def gains(runs: Runs) -> str:
     }
     cut = 100 * (1 - misses["best"] / misses["published"])
     return (
-        "## Gain\n\nMean over the seeds of each query, then the difference of the two recipes over queries, in points, with the 95% "
-        "interval of a bootstrap over queries (BCa). Label mAP: positives share action and style. "
+        "## Gain\n\nMean over the seeds of each query, then the difference of the two recipes over queries, in points, with the "
+        "95% interval of a bootstrap over queries (BCa). Label mAP: positives share action and style. "
         + f"Misses at R@10, both directions: {misses['published']:.1f} → {misses['best']:.1f}, {cut:.0f}% fewer.\n\n"
         + table(["", "direction", "published", "best", "gain"], rows)
     )
@@ -90,9 +91,9 @@ def kinect(runs: Runs) -> str:
         rows.append([name, zero_shot, spread([one["nearest_by_embedding"] for one in found])])
     by_joints = runs["all", "best"][0]["utd_mhad"]["nearest_by_joints"]
     return (
-        f"## UTD-MHAD by subject\n\n{found[0]['num']} motions of subject 2, 27 actions; subjects 1, 3, 4, 5 and 7 are in training. "
-        f"Top-1 in percent; the nearest neighbour by plain geometry, root-relative joints in the canonical frame: {by_joints:.1f}.\n\n"
-        + table(["recipe", "zero-shot by text", "nearest training motion by embedding"], rows)
+        f"## UTD-MHAD by subject\n\n{found[0]['num']} motions of subject 2, 27 actions; subjects 1, 3, 4, 5 and 7 are in "
+        "training. Top-1 in percent; the nearest neighbour by plain geometry, root-relative joints in the canonical frame: "
+        f"{by_joints:.1f}.\n\n" + table(["recipe", "zero-shot by text", "nearest training motion by embedding"], rows)
     )
 
 
