@@ -202,7 +202,7 @@ def test_the_last_epoch_does_not_boast_with_the_best(hub, run_folder):
 
 
 def test_what_a_run_under_way_measured_is_no_test_result_and_gives_way_to_the_results(
-    hub, run_folder, data_folder, model, processor, tmp_path
+    hub, data_folder, model, processor, tmp_path
 ):
     save_checkpoint(model, processor, tmp_path / "run" / "best", {"validation": "### While training\n\nR@1 of **12.3**"})
     push_checkpoint(tmp_path / "run" / "best", REPO)

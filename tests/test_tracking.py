@@ -177,14 +177,11 @@ def test_wandb_gets_the_curves_without_a_network(tiny_recipe, tmp_path, wandb_en
     run = accelerator.get_tracker("wandb", unwrap=True)
     accelerator.log({"loss": 4.0}, step=1)
     accelerator.log({"loss": 3.0, "mean_recall": 12.5}, step=7)
+    accelerator.log({"loss": 2.0}, step=8)  # which closes the line of the step before
     assert (run.project, run.name, run.config["batch_size"]) == ("motionpatches", "run", tiny_recipe.run.batch_size)
     assert run.id == json.loads((output / "wandb.json").read_text())["id"]
+    assert (run.summary["_step"], run.summary["loss"], run.summary["mean_recall"]) == (7, 3.0, 12.5)
     accelerator.end_training()
-    assert {key: run.summary[key] for key in ("_step", "loss", "mean_recall")} == {
-        "_step": 7,
-        "loss": 3.0,
-        "mean_recall": 12.5,
-    }
     assert len(list((output / "wandb").glob(f"offline-run-*/run-{run.id}.wandb"))) == 1
 
 

@@ -217,6 +217,7 @@ class Collator:
         num_frames = [min(item["motion"].joints.shape[-3], patches.max_frames) for item in items]
         values, targets = batch["motion_values"], None
         if self.part_mix:
+            generator = np.random.default_rng([item["seed"] for item in items])
             targets = mix_parts(values, num_frames, patches.patch_size, self.part_mix, generator)
         windows = [num_windows(number, patches.patch_size) for number in num_frames]
         is_cut = patches.padding == "longest" and "motion_attention_mask" in batch
@@ -289,8 +290,9 @@ def group_by_length(lengths: Sequence[int], num_groups: int, min_size: int = _SM
 
 
 def crop_and_pad(processor: MotionPatchProcessor, items: Sequence[Mapping[str, Any]]) -> BatchFeature:
-    """Patches of the `motion` of each item; what is too long is cropped at random, each from the item's own `seed`, so that it does
-    not depend on what else is in the batch."""
+    """Patches of the `motion` of each item. What is too long is cropped at random, from the item's own `seed` alone, so that it
+    does not depend on what else is in the batch.
+    """
     motions = []
     for item in items:
         motion, most = item["motion"], processor.max_frames

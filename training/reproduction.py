@@ -3,6 +3,7 @@
 import functools
 import gc
 import json
+import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from datasets import Dataset, DatasetDict
 from rich.console import Console
 from rich.table import Column, Table
@@ -123,7 +123,7 @@ def reproduce(names: Sequence[str], request: Request, console: Console, dry_run:
     """Train and judge what tables need, print each beside the published numbers, and write it as a JSON file.
 
     A model that several tables need is trained and judged once. What is finished is not done again, and a run that was
-    interrupted goes on. Started by `torchrun`, all processes train and the first one judges.
+    interrupted goes on.
 
     Args:
         names: Of `list_tables`, or `"all"`.
@@ -132,9 +132,15 @@ def reproduce(names: Sequence[str], request: Request, console: Console, dry_run:
         dry_run: Only print what would be done.
 
     Raises:
-        ValueError: If a table is unknown, or a run in the output folder had another recipe or other data.
+        ValueError: If a table is unknown, a run in the output folder had another recipe or other data, or there are several
+            processes.
         FileNotFoundError: If a data set is missing that is still needed.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # each training ends the group of processes that it ran in
+        raise ValueError(
+            "reproduce works in one process. Train a run with several: torchrun … -m motionpatches train --recipe RECIPE "
+            "--output RUN, with RUN as reproduce --dry-run names it in its output folder; reproduce then takes it as finished"
+        )
     wanted = list_tables() if "all" in names else list(dict.fromkeys(names))
     tables = [load_table(name) for name in wanted]
     plans = {table.name: make_plan(table, request) for table in tables}
@@ -142,19 +148,16 @@ def reproduce(names: Sequence[str], request: Request, console: Console, dry_run:
         _print_plan(plans.values(), request, console)
         return
     _check_data(plans, request)
-    state = PartialState()
     for table in tables:
         jobs, judgements = plans[table.name]
         for job in jobs.values():
             run_job(job, request)
-        if state.is_main_process:
-            found = {judgement.file: judge(judgement, request) for judgement in judgements}
-            report = make_report(table, jobs, found, request)
-            print_table(report, table.columns, console)
-            file = request.output / f"{table.name}-{request.form}-seed{request.seed}.json"
-            write_json(file, report)
-            console.print(f"written to {file}", highlight=False)
-        state.wait_for_everyone()
+        found = {judgement.file: judge(judgement, request) for judgement in judgements}
+        report = make_report(table, jobs, found, request)
+        print_table(report, table.columns, console)
+        file = request.output / f"{table.name}-{request.form}-seed{request.seed}.json"
+        write_json(file, report)
+        console.print(f"written to {file}", highlight=False)
 
 
 # ---- what a table needs -------------------------------------------------------------------------------------------------------

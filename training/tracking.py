@@ -132,6 +132,7 @@ def tracker_settings(recipe: BaseRecipe, output: Path, tracker: str, resume_at_s
         resume_at_step: Steps done by the run to go on with; `None`: a new run.
     """
     config = None if resume_at_step is not None else {key: _setting(value) for key, value in recipe.to_dict().items()}
+    arguments: dict[str, Any]
     if tracker == "tensorboard":  # a project is a folder there
         arguments = {} if resume_at_step is None else {"purge_step": resume_at_step + 1}
         return {"project_name": tracker, "config": config, "init_kwargs": {tracker: arguments}}
