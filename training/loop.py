@@ -149,11 +149,10 @@ class _Training:
             self.progress = load_state(self.accelerator, output)
         elif self.accelerator.num_processes > 1:
             set_seed(run.seed, device_specific=True)  # dropout of each process is its own
-        self._report()
-        self.saved_step = self.progress.step
         main = self.accelerator.is_main_process
         self.log = MetricsLog(output / "metrics.jsonl", self.progress.step if resume else None) if main else None
         self.bar = ProgressBar(self.total_steps, self.progress.step, disable=not main)
+        self._report()
         start_tracker(self.accelerator, recipe, output, tracker, self.progress.step if resume else None)
 
     @property
@@ -256,7 +255,6 @@ class _Training:
             lines = (json.dumps(record) + "\n" for record in self.progress.history)
             (self.output / "history.jsonl").write_text("".join(lines), encoding="utf-8")
         save_state(self.accelerator, self.output, self.progress)
-        self.saved_step = self.progress.step
 
     def _keep(self, model: MotionPatchesModel, name: str) -> None:
         history, run = self.progress.history, self.recipe.run
@@ -311,7 +309,7 @@ class _Training:
 
     def _say(self, text: str) -> None:
         if self.accelerator.is_main_process:
-            self.bar.write(text) if hasattr(self, "bar") else print(text)
+            self.bar.write(text)
 
     def close(self) -> None:
         """Let go of bar, files and trackers, however the run ended."""
