@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import test_sharing
 import torch
-from conftest import run_command
+from conftest import TINY_RECIPE, run_command
 from hub_server import READER, TOKEN, USER, Repository
 from safetensors.torch import load
 from test_sharing import REPO, holds, readme
@@ -265,3 +265,25 @@ def test_what_a_killed_run_left_is_cleared(hub, save):
     push.push(folder, 10, 1)
     assert push.close(PATIENCE)
     assert leftovers(folder.parent) == []
+
+
+def test_training_pushes_its_checkpoints_as_it_goes(hub, data_folder, tmp_path):
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(json.dumps({**TINY_RECIPE, "epochs": 2}))
+    run = tmp_path / "run"
+    done = run_command("train", "--recipe", recipe, "--data", data_folder, "--output", run, "--push-to", REPO, "--private")
+    assert done.exit_code == 0, done.output
+    titles = hub.commits(REPO)
+    assert titles[-1].endswith(": best")  # what the run ends with, whatever was skipped on the way
+    assert set(titles) <= {"Epoch 1, step 3: last", "Epoch 2, step 6: last", titles[-1]}
+    assert hub.repositories[REPO].private
+    assert "### Validation split" in readme(hub)
+
+
+def test_a_hub_that_refuses_is_known_before_the_training(hub, data_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", READER)
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(json.dumps(TINY_RECIPE))
+    done = run_command("train", "--recipe", recipe, "--data", data_folder, "--output", tmp_path / "run", "--push-to", REPO)
+    assert done.exit_code == 1
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()

@@ -266,7 +266,7 @@ class _Training:
             "training_data": describe_data(self.data["train"]),
         }
         if history and "validation" in history[-1]:
-            facts["results"] = describe_validation(history[-1], run.select_on)
+            facts["validation"] = describe_validation(history[-1], run.select_on)
         save_checkpoint(model, self.processor, self.output / name, facts)
 
     def _log_step(self, epoch: int, loss: float, grad_norm: float | None, rate: float) -> None:
