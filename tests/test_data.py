@@ -180,6 +180,19 @@ def test_what_is_random_does_not_depend_on_the_groups(rows, processor):
     assert not torch.equal(Collator(processor, part_mix=1.0)(others).targets, whole.targets)
 
 
+def test_a_long_motion_is_cropped_by_its_own_seed_alone(rows, processor):
+    items = items_of(rows, processor)
+    long = items[4]
+
+    def values(seed, others):
+        batch = Collator(processor)([{**long, "seed": seed}, *others])
+        return batch.groups[0]["motion_values"][batch.order.argsort()[0]]
+
+    alone = [values(seed, []) for seed in range(8)]
+    torch.testing.assert_close(values(3, items[:2]), alone[3])
+    assert len({tuple(crop.flatten().tolist()) for crop in alone}) > 3
+
+
 @pytest.mark.parametrize("options", [{"padding": "max_length"}, {"return_attention_mask": False}])
 def test_where_grouping_is_of_no_use_or_would_show_the_batch_is_one_group(options, rows, motion_processor, tokenizer):
     processor = MotionTextProcessor(MotionPatchProcessor(**{**motion_processor.to_dict(), **options}), tokenizer)
@@ -216,6 +229,7 @@ def test_mixed_parts_reach_the_model_with_their_targets(rows, processor):
         (donor,) = (index for index, weight in enumerate(row.tolist()) if weight and index != own)
         frames = min(LENGTHS[own], LENGTHS[donor], 64)
         changed = (values[1][own] != values[0][own]).any(dim=0).any(dim=0)
+        assert row[donor].item() == pytest.approx(changed.sum().item() / 40 * frames / min(LENGTHS[own], 64))
         torch.testing.assert_close(values[1][own][:, :frames, changed], values[0][donor][:, :frames, changed])
 
 
@@ -272,6 +286,20 @@ def test_the_loader_gives_what_the_model_takes_and_the_run_asks_for(rows, proces
     assert captions == {texts[0] for texts in rows["captions"]}
     assert loader.dataset.augmentation == Augmentation(part_mix=0.9)
     assert next(iter(make_loader(rows, processor, RunArguments(batch_size=3)))).targets is None
+    mirrored = make_loader(rows, processor, RunArguments(batch_size=3, augment_mirror=1.0)).batch_sampler
+    assert all(key.mirrored for batch in mirrored for key in batch)
+
+
+def test_equal_captions_meet_only_where_the_run_lets_them(rows, processor):
+    twins = rows.map(lambda row, index: {"captions": [CAPTIONS[index % 2]]}, with_indices=True)
+
+    def meet(is_unique):
+        runs = [RunArguments(batch_size=2, seed=seed, unique_captions=is_unique) for seed in range(6)]
+        samplers = [make_loader(twins, processor, run).batch_sampler for run in runs]
+        return any((batch[0].row - batch[1].row) % 2 == 0 for sampler in samplers for batch in sampler)
+
+    assert meet(is_unique=False)
+    assert not meet(is_unique=True)
 
 
 def test_a_seed_decides_the_batches_in_any_number_of_workers(rows, processor):

@@ -78,9 +78,10 @@ def test_a_resume_from_the_first_steps_and_one_without_a_file(metrics, tmp_path)
     assert len(lines(tmp_path / "other.jsonl")) == 1
 
 
-def test_a_new_run_begins_a_new_file(metrics):
+def test_a_new_run_begins_a_new_file(metrics, capsys):
     MetricsLog(metrics)
     assert lines(metrics) == []
+    assert capsys.readouterr().out == ""
 
 
 def test_what_is_no_metric_is_refused_and_leaves_no_half_line(metrics):

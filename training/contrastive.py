@@ -84,23 +84,23 @@ def backward(accelerator: Accelerator, encoder: nn.Module, batch: PairBatch, is_
             states.append(_RandomState(group["motion_values"]))
             parts.append(encoder([group]))
     sizes = [len(part.motion) for part in parts]
-    leaves = PairEmbeddings(
-        torch.cat([part.motion for part in parts]).requires_grad_(),
-        torch.cat([part.text for part in parts]).requires_grad_(),
-        parts[0].scale.detach().requires_grad_(),
-        None if parts[0].bias is None else parts[0].bias.detach().requires_grad_(),
-    )
-    loss = _loss(accelerator, model, leaves, targets)
-    loss.backward()
-    motion_grads, text_grads = leaves.motion.grad.split(sizes), leaves.text.grad.split(sizes)
+    bias = None if parts[0].bias is None else parts[0].bias.detach().requires_grad_()
+    motion = torch.cat([part.motion for part in parts]).requires_grad_()
+    text = torch.cat([part.text for part in parts]).requires_grad_()
+    scale = parts[0].scale.detach().requires_grad_()
+    loss = _loss(accelerator, model, PairEmbeddings(motion, text, scale, bias), targets)
+    wanted = [motion, text, scale] if bias is None else [motion, text, scale, bias]
+    motion_grad, text_grad, scale_grad, *bias_grad = torch.autograd.grad(loss, wanted)
+    motion_grads, text_grads = motion_grad.split(sizes), text_grad.split(sizes)
     for number, (group, state) in enumerate(zip(batch.groups, states, strict=True)):
         is_last = number == len(sizes) - 1
         with nullcontext() if is_last else accelerator.no_sync(encoder), state.restored():
             again = encoder([group])
             surrogate = (again.motion * motion_grads[number]).sum() + (again.text * text_grads[number]).sum()
             if is_last:
-                surrogate = surrogate + again.scale * leaves.scale.grad
-                surrogate = surrogate if again.bias is None else surrogate + again.bias * leaves.bias.grad
+                surrogate = surrogate + again.scale * scale_grad
+                if again.bias is not None:
+                    surrogate = surrogate + again.bias * bias_grad[0]
             accelerator.backward(surrogate)
     return accelerator.reduce(loss.detach(), "mean")
 
@@ -157,7 +157,7 @@ class _Gather(torch.autograd.Function):
         return gathered
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
         total = gradient.contiguous()
         dist.all_reduce(total)
         first = dist.get_rank() * ctx.size

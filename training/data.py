@@ -236,7 +236,7 @@ class Collator:
         """The places of each group in a batch of motions of these lengths."""
         if not self.is_even:
             return [part for run in group_by_length(windows, self.num_groups) for part in self._split(run)]
-        fewest = max(1, min(self.num_groups, len(windows) // _SMALLEST_GROUP))
+        fewest = min(self.num_groups, len(windows) // _SMALLEST_GROUP)
         return self._split(np.argsort(windows, kind="stable"), fewest)
 
     def _split(self, places: Any, fewest: int = 1) -> list[list[int]]:

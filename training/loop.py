@@ -30,6 +30,7 @@ from .optimisation import compile_towers, make_average, make_optimizer, paramete
 from .recipe import Recipe, RunArguments
 from .results import environment, shorten_path, write_json
 from .run_folder import Progress, explained, load_state, prepare_folder, save_state
+from .sampling import PairBatchSampler
 from .tracking import MetricsLog, ProgressBar, resolve_tracker, start_tracker, validation_scalars
 from .uploads import BackgroundPush
 
@@ -115,8 +116,9 @@ class _Training:
         if self.accelerator.is_main_process:
             prepare_folder(recipe, output, resume)
         self.accelerator.wait_for_everyone()
-        is_pushed = push_to is not None and self.accelerator.is_main_process
-        self.push = BackgroundPush(push_to, private=private) if is_pushed else None
+        self.push = None
+        if push_to is not None and self.accelerator.is_main_process:
+            self.push = BackgroundPush(push_to, private=private)
         set_seed(run.seed)
         checkpoint = output / "last" if resume else init_from
         model, self.processor = _build(recipe, data["train"], checkpoint, fit=not resume)
@@ -134,7 +136,8 @@ class _Training:
         self.loader = make_loader(
             data["train"], self.processor, run, self.accelerator.num_processes, self.accelerator.process_index
         )
-        self.sampler: Any = self.loader.batch_sampler
+        sampler: Any = self.loader.batch_sampler
+        self.sampler: PairBatchSampler = sampler
         self.total_steps = sum(len(self.sampler.make_batches(epoch)) for epoch in range(run.epochs))
         optimizer = make_optimizer(parameter_groups(model, run), run)
         scheduler = get_scheduler(
@@ -212,7 +215,8 @@ class _Training:
         """End an epoch: judge it, note it and save it."""
         progress = self.progress
         epoch_loss = progress.total_loss / progress.batch
-        record: dict[str, Any] = {"epoch": progress.epoch + 1, "loss": epoch_loss, "seconds": progress.seconds}
+        record: dict[str, Any] = {"epoch": progress.epoch + 1, "step": progress.step}
+        record |= {"loss": epoch_loss, "seconds": progress.seconds}
         judged = self._whole_model()
         if "validation" in self.data and self.accelerator.is_main_process:
             found = evaluate(judged, self.processor, self.data["validation"])
@@ -232,7 +236,8 @@ class _Training:
     def _whole_model(self) -> MotionPatchesModel:
         """The model that is judged and kept: the average where there is one, and whole on the main process."""
         if self.average is not None:
-            return self.average.module
+            averaged: Any = self.average.module
+            return averaged
         if self.accelerator.distributed_type != DistributedType.FSDP:
             return self.model
         weights = self.accelerator.get_state_dict(self.encoder)
@@ -273,16 +278,17 @@ class _Training:
         step = self.progress.step
         rates = {f"lr_{group['name']}": group["lr"] for group in self.optimizer.param_groups}
         rates = {name: lr for name, lr in rates.items() if "below" not in name or name.endswith(" 0 below the top")}
-        self.bar.update(epoch + 1, self.recipe.run.epochs, loss, rate)
+        self.bar.update(epoch + 1, self.recipe.run.epochs, loss, rate, self.optimizer.param_groups[0]["lr"])
         if step % _LOG_EVERY and step != 1:
             return
-        scalars = {"loss": loss, **rates, "grad_norm": grad_norm, "pairs_per_second": rate}
+        scalars: dict[str, Any] = {"loss": loss, **rates, "grad_norm": grad_norm, "pairs_per_second": rate}
+        scalars["seconds"] = self.progress.seconds
         if self.log is not None:
             self.log.write("train", step, epoch + 1, scalars)
         self.accelerator.log({f"train/{key}": value for key, value in scalars.items() if value is not None}, step=step)
 
     def _log_epoch(self, record: dict[str, Any]) -> None:
-        scalars = {key: record[key] for key in ("loss", "mean_recall", "seconds") if key in record}
+        scalars: dict[str, Any] = {key: record[key] for key in ("loss", "mean_recall", "seconds") if key in record}
         scalars |= validation_scalars(record.get("validation", {}))
         if self.log is not None:
             self.log.write("validation" if "validation" in record else "epoch", self.progress.step, record["epoch"], scalars)
@@ -335,7 +341,7 @@ class _Training:
         if self.accelerator.is_main_process:
             write_json(self.output / "results.json", results)
         if self.push is not None:
-            self.push.push(self.output / "best", self.progress.step, best)
+            self.push.push(self.output / "best", history[best - 1]["step"], best)
             self.push.close(_UPLOAD_PATIENCE)
         return results
 

@@ -1,6 +1,7 @@
 """What changes the weights: rates of the parameters, the optimizer, and the average of the weights."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -83,7 +84,7 @@ def make_average(model: nn.Module, decay: float) -> AveragedModel:
         raise ValueError(f"ema_decay must be between 0 and 1, got {decay}")
 
     @torch.no_grad()
-    def average(averaged: list[torch.Tensor], current: list[torch.Tensor], num_steps: Any) -> None:
+    def average(averaged: Sequence[torch.Tensor], current: Sequence[torch.Tensor], num_steps: Any) -> None:
         steps = int(num_steps)
         weight = 1 - min(decay, (1 + steps) / (10 + steps))
         for old, new in zip(averaged, current, strict=True):
