@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 QUICKSTART_DIR ?= quickstart
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-slow test-transformers bench bench-embed few-labels robustness skeletons smoke lint format types wheel clean
+.PHONY: help install quickstart test test-slow test-transformers bench bench-embed bench-train few-labels robustness skeletons smoke lint format types wheel clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -40,6 +40,11 @@ bench-embed: $(INSTALLED)  ## Measure how fast the towers embed, and what less p
 	$(BIN)/python -m pip install --quiet --editable ".[onnx]"
 	$(BIN)/python benchmarks/embedding_speed.py --output docs/results/embedding_speed.json \
 		--checkpoint $(QUICKSTART_DIR)/run/best --data $(QUICKSTART_DIR)/data
+
+# A quarter of an hour on a quiet machine. On a GPU also: `training_speed.py speed --precision bf16 --compile`.
+bench-train: $(INSTALLED)  ## Measure how fast training is, and its recall, against padding all motions to one length
+	$(BIN)/python benchmarks/training_speed.py speed --output docs/results/training_speed.json
+	$(BIN)/python benchmarks/training_speed.py recall --output docs/results/training_speed_recall.json
 
 few-labels: $(INSTALLED)  ## Measure fine-tuning with few labels against training from scratch (after make quickstart)
 	$(BIN)/python benchmarks/few_labels.py --checkpoint $(QUICKSTART_DIR)/run/best --output docs/results/few_labels.json

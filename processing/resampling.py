@@ -50,7 +50,7 @@ def resample(joints: Any, fps: float, target_fps: float, method: str = "antialia
     ratio = Fraction(float(target_fps) / float(fps)).limit_denominator(1000)
     if ratio == 1:
         return joints
-    if ratio == 0:
+    if ratio == 0 or ratio > 1000:
         raise ValueError(
             f"cannot resample from {fps} to {target_fps} frames per second: the rates differ by over 1000 times"
         )

@@ -1,6 +1,5 @@
 """The loop of contrastive training."""
 
-import dataclasses
 import json
 import math
 import signal
@@ -368,12 +367,8 @@ def _precision(run: RunArguments) -> str:
     return run.precision
 
 
-def _fit_to_fsdp(run: RunArguments, model: MotionPatchesModel) -> RunArguments:
-    """The run as processes can do it that divide the weights: each forward pass of one is one of all.
-
-    Raises:
-        ValueError: If it needs whole weights, or weights that are single numbers.
-    """
+def _check_fsdp(run: RunArguments, model: MotionPatchesModel) -> None:
+    """Raise a `ValueError` if a run needs whole weights, or has weights that are single numbers, which FSDP cannot divide."""
     if run.ema_decay is not None:
         raise ValueError("ema_decay needs whole weights, which FSDP divides among the processes; leave one of them out")
     scalars = [name for name, parameter in model.named_parameters() if parameter.ndim == 0]
@@ -382,7 +377,6 @@ def _fit_to_fsdp(run: RunArguments, model: MotionPatchesModel) -> RunArguments:
             f"FSDP cannot divide weights that are single numbers, here {', '.join(scalars)}; set learn_logit_scale=false and a "
             "softmax loss, or train without FSDP"
         )
-    return dataclasses.replace(run, length_groups=1)  # else one process might have more groups than another, and wait forever
 
 
 def _build(recipe: Recipe, rows: Dataset, checkpoint: Any, fit: bool) -> tuple[MotionPatchesModel, MotionTextProcessor]:
