@@ -107,7 +107,9 @@ def speed(
     micro_batch_size: Annotated[int | None, typer.Option(help="Most pairs in memory, of the package's loops.")] = None,
     length_groups: Annotated[int, typer.Option(help="Groups of like length in a batch.")] = 4,
     repetitions: Annotated[int, typer.Option(help="How often all batches are trained on.")] = 3,
-    compiled: Annotated[bool, typer.Option("--compile", help="Also measure length groups with torch.compile.")] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Also measure the package's loops with torch.compile.")
+    ] = False,
     threads: Annotated[int, typer.Option(help="CPU threads; 0: as many as there are cores.")] = 0,
     seed: int = 0,
 ) -> None:
@@ -152,6 +154,8 @@ def speed(
         "batch_size": run.batch_size,
         "batches": num_batches,
         "repetitions": repetitions,
+        "length_groups": length_groups,
+        "length_buckets": min(BUCKETS, num_batches),
         "micro_batch_size": micro_batch_size,
         "matrix_rate": {"size": matrix_size(where), "operations_per_second": rate},
         "seconds to divide a batch into groups": time_grouping(rows, run),

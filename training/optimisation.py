@@ -67,8 +67,9 @@ def _named(module: nn.Module, prefix: str = "") -> dict[str, nn.Parameter]:
 
 
 def make_optimizer(groups: list[dict[str, Any]], run: OptimisationArguments) -> AdamW:
-    """AdamW, which without weight decay is the paper's Adam."""
-    return AdamW(groups, weight_decay=run.weight_decay)
+    """AdamW in one fused kernel, several times faster on a CPU than a loop over the weights; without weight decay it is the
+    paper's Adam."""
+    return AdamW(groups, weight_decay=run.weight_decay, fused=True)
 
 
 def make_average(model: nn.Module, decay: float) -> AveragedModel:
