@@ -133,19 +133,20 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_its_checkpoint(tiny_d
     assert all(torch.isfinite(tensor).all() for tensor in weights(tmp_path / "run").values())
 
 
-def test_broken_weights_never_replace_whole_ones(tiny_data, tmp_path, monkeypatch):
-    recipe = parse_recipe("tiny", {**TINY_RECIPE, "save_steps": 1})
+@pytest.mark.parametrize(("save_steps", "broken", "whole"), [(1, 5, 4), (0, 6, 3)])  # within an epoch, and at its end
+def test_broken_weights_never_replace_whole_ones(tiny_data, tmp_path, monkeypatch, save_steps, broken, whole):
+    recipe = parse_recipe("tiny", {**TINY_RECIPE, "save_steps": save_steps})
     original, calls = loop.backward, []
 
     def overflow(accelerator, encoder, *arguments):
         loss = original(accelerator, encoder, *arguments)  # is finite, but a gradient is not
         calls.append(1)
-        if len(calls) == 5:
+        if len(calls) == broken:
             next(encoder.parameters()).grad.fill_(float("inf"))
         return loss
 
     monkeypatch.setattr(loop, "backward", overflow)
-    with pytest.raises(FloatingPointError, match=r"no longer finite after step 5.*The state after step 4 is whole"):
+    with pytest.raises(FloatingPointError, match=rf"no longer finite after step {broken}.*The state after step {whole} is whole"):
         train(recipe, tiny_data, tmp_path / "run")
     assert all(torch.isfinite(tensor).all() for tensor in weights(tmp_path / "run").values())
     monkeypatch.undo()
@@ -190,6 +191,7 @@ def test_the_average_is_what_is_judged_and_kept(tiny_data, tmp_path):
         {"gradient_checkpointing": True},
         {"compile": "aot_eager"},
         {"length_groups": 1},
+        {"precision": "bf16"},
     ],
     ids=str,
 )

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedType
+from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from datasets import Dataset, DatasetDict
 from transformers import AutoModel, AutoProcessor, get_scheduler
@@ -85,9 +86,9 @@ def train(
     try:
         with explained(output, training.progress), _sigterm(training.accelerator):
             training.run()
+        return training.finish()
     finally:
         training.close()
-    return training.finish()
 
 
 class _Training:
@@ -121,12 +122,10 @@ class _Training:
         set_seed(run.seed)
         checkpoint = output / "last" if resume else init_from
         model, self.processor = _build(recipe, data["train"], checkpoint, fit=not resume)
+        if self.accelerator.distributed_type == DistributedType.FSDP:
+            _check_fsdp(run, model)
         self.average = None
         if run.ema_decay is not None:
-            if self.accelerator.distributed_type == DistributedType.FSDP:
-                raise ValueError(
-                    "ema_decay needs whole weights, which FSDP divides among the processes; leave one of them out"
-                )
             self.average = make_average(model, run.ema_decay).to(self.accelerator.device)
             self.accelerator.register_for_checkpointing(self.average)
         if run.gradient_checkpointing:
@@ -213,6 +212,7 @@ class _Training:
     def _judge(self) -> None:
         """End an epoch: judge it, note it and save it."""
         progress = self.progress
+        self._check_weights()
         epoch_loss = progress.total_loss / progress.batch
         record: dict[str, Any] = {"epoch": progress.epoch + 1, "step": progress.step}
         record |= {"loss": epoch_loss, "seconds": progress.seconds}
@@ -245,15 +245,19 @@ class _Training:
             whole.load_state_dict({name.removeprefix("model."): tensor for name, tensor in weights.items()})
         return whole.to(self.accelerator.device)
 
-    def _save(self, judged: MotionPatchesModel | None = None) -> None:
-        """Save the model as `last/`, and the state; nothing that is broken replaces what is whole."""
-        judged = self._whole_model() if judged is None else judged
+    def _check_weights(self) -> None:
+        """Raise a `FloatingPointError` if weights are broken: they must not replace whole ones."""
         broken = [name for name, tensor in self.model.named_parameters() if not bool(torch.isfinite(tensor).all())]
         if broken:
             raise FloatingPointError(
                 f"{len(broken)} weights are no longer finite after step {self.progress.step}, the first is {broken[0]}. Lower "
                 "the learning rates or max_grad_norm"
             )
+
+    def _save(self, judged: MotionPatchesModel | None = None) -> None:
+        """Save the model as `last/`, and the state."""
+        self._check_weights()
+        judged = self._whole_model() if judged is None else judged
         if self.accelerator.is_main_process:
             self._keep(judged, "last")
             lines = (json.dumps(record) + "\n" for record in self.progress.history)
@@ -320,6 +324,7 @@ class _Training:
         """Let go of bar, files and trackers, however the run ended."""
         self.bar.close()
         self.accelerator.end_training()
+        AcceleratorState._reset_state()  # else the next run of this process could have no other precision
 
     def finish(self) -> dict[str, Any]:
         """Write `results.json`, and wait for the last push."""
