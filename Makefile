@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 QUICKSTART_DIR ?= quickstart
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-slow test-transformers bench bench-embed bench-train few-labels robustness skeletons smoke lint format types wheel clean
+.PHONY: help install quickstart test test-slow test-transformers bench bench-embed bench-train few-labels robustness open-mocap skeletons smoke lint format types wheel clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -43,7 +43,7 @@ bench-embed: $(INSTALLED)  ## Measure how fast the towers embed, and what less p
 
 # A quarter of an hour on a quiet machine. On a GPU also: `training_speed.py speed --precision bf16 --compile`.
 bench-train: $(INSTALLED)  ## Measure how fast training is, and its recall, against padding all motions to one length
-	$(BIN)/python benchmarks/training_speed.py speed --output docs/results/training_speed.json
+	$(BIN)/python benchmarks/training_speed.py speed --batch-size 64 --batches 2 --output docs/results/training_speed.json
 	$(BIN)/python benchmarks/training_speed.py recall --output docs/results/training_speed_recall.json
 
 few-labels: $(INSTALLED)  ## Measure fine-tuning with few labels against training from scratch (after make quickstart)
@@ -53,6 +53,14 @@ few-labels: $(INSTALLED)  ## Measure fine-tuning with few labels against trainin
 robustness: $(INSTALLED)  ## Measure the robustness to the skeleton and write docs/robustness.md
 	$(BIN)/python benchmarks/robustness.py --data "$(MOTIONPATCHES_DATA)" --output docs/results/robustness.json
 	$(BIN)/python benchmarks/report_robustness.py docs/results/robustness.json docs/robustness.md
+
+# MOTIONPATCHES_DATA names the folder of real motion, TEXT_MODEL a folder or Hub id of all-MiniLM-L6-v2. Hours on a laptop; goes on
+# where it stopped.
+TEXT_MODEL ?= sentence-transformers/all-MiniLM-L6-v2
+open-mocap: $(INSTALLED)  ## Compare the recipes open_mocap_best and open_mocap_published and write docs/open_mocap.md
+	$(BIN)/python benchmarks/open_mocap.py --data "$(MOTIONPATCHES_DATA)" --text-model $(TEXT_MODEL) \
+		--runs runs/open_mocap --output docs/results/open_mocap
+	$(BIN)/python benchmarks/report_open_mocap.py docs/results/open_mocap docs/open_mocap.md
 
 skeletons: $(INSTALLED)  ## Draw docs/skeletons.md and its figures
 	$(BIN)/python docs/draw_skeletons.py
