@@ -146,7 +146,9 @@ def test_broken_weights_never_replace_whole_ones(tiny_data, tmp_path, monkeypatc
         return loss
 
     monkeypatch.setattr(loop, "backward", overflow)
-    with pytest.raises(FloatingPointError, match=rf"no longer finite after step {broken}.*The state after step {whole} is whole"):
+    with pytest.raises(
+        FloatingPointError, match=rf"no longer finite after step {broken}.*The state after step {whole} is whole"
+    ):
         train(recipe, tiny_data, tmp_path / "run")
     assert all(torch.isfinite(tensor).all() for tensor in weights(tmp_path / "run").values())
     monkeypatch.undo()
