@@ -75,6 +75,22 @@ def test_parts_repeat_their_dropout(pair_processor, tiny_data):
     assert abs(together[0] - other[0]) > 1e-3  # dropout was on
 
 
+def test_equal_captions_are_positives_of_each_other(pair_processor, tiny_data):
+    settings = {
+        "unique_captions": False,
+        "has_dropout": True,
+    }  # without dropout their embeddings are equal, and so is the loss
+    plain, _, batch = step(pair_processor, tiny_data["train"], **settings)
+    aware, _, _ = step(pair_processor, tiny_data["train"], model_fields={"loss": "duplicate_aware"}, **settings)
+    torch.manual_seed(0)
+    config = tiny_config(pair_processor.tokenizer, learn_logit_scale=True, loss="duplicate_aware")
+    model = MotionPatchesModel(config).train()
+    torch.manual_seed(1)
+    (group,) = batch.groups
+    assert aware == pytest.approx(model(**group, return_loss=True).loss.item(), rel=1e-5)
+    assert abs(aware - plain) > 1e-3
+
+
 def test_mixed_motions_share_their_targets(pair_processor, tiny_data):
     loss, _, batch = step(pair_processor, tiny_data["train"], length_groups=3, augment_part_mix=1.0)
     assert batch.targets is not None
