@@ -31,7 +31,7 @@ def filled_beside(folder: Path) -> Path:
 
 def finish_replacing(folder: Path) -> None:
     """Put the filled folder in the place of `folder`."""
-    old = _set_aside(folder)
+    old = set_aside(folder)
     if folder.exists():
         folder.rename(old)
     filled_beside(folder).rename(folder)
@@ -40,12 +40,13 @@ def finish_replacing(folder: Path) -> None:
 
 def recover_folder(folder: Path) -> None:
     """Clear what a replacement left that broke off; one that broke off between its two renames is undone."""
-    old = _set_aside(folder)
+    old = set_aside(folder)
     if old.exists() and not folder.exists():
         old.rename(folder)
     for leftover in (filled_beside(folder), old):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _set_aside(folder: Path) -> Path:
+def set_aside(folder: Path) -> Path:
+    """Where the old folder is between the two renames of a replacement."""
     return folder.with_name(folder.name + ".old")

@@ -26,6 +26,7 @@ from .contrastive import PairEncoder, backward
 from .data import count_long_captions, make_loader
 from .evaluation import evaluate, mean_recall
 from .export import save_checkpoint
+from .labels import count_cut
 from .optimisation import compile_towers, make_average, make_optimizer, parameter_groups
 from .recipe import Recipe, RunArguments
 from .results import environment, shorten_path, write_json
@@ -185,7 +186,8 @@ class _Training:
             before = now
             is_stopped = self.accelerator.check_trigger()
             if is_stopped or (run.save_steps and progress.batch % run.save_steps == 0):
-                self._save()
+                self._check_weights()
+                self._save(self._whole_model())
             if is_stopped:
                 self._say(f"stopped in epoch {epoch + 1}, after step {progress.step}; go on with --resume")
                 raise SystemExit(128 + signal.SIGTERM)
@@ -254,12 +256,10 @@ class _Training:
                 "the learning rates or max_grad_norm"
             )
 
-    def _save(self, judged: MotionPatchesModel | None = None) -> None:
-        """Save the model as `last/`, and the state."""
-        self._check_weights()
-        judged = self._whole_model() if judged is None else judged
+    def _save(self, model: MotionPatchesModel) -> None:
+        """Save the model as `last/`, and the state; `_check_weights` comes first."""
         if self.accelerator.is_main_process:
-            self._keep(judged, "last")
+            self._keep(model, "last")
             lines = (json.dumps(record) + "\n" for record in self.progress.history)
             (self.output / "history.jsonl").write_text("".join(lines), encoding="utf-8")
         save_state(self.accelerator, self.output, self.progress)
@@ -279,11 +279,11 @@ class _Training:
 
     def _log_step(self, epoch: int, loss: float, grad_norm: float | None, rate: float) -> None:
         step = self.progress.step
-        rates = {f"lr_{group['name']}": group["lr"] for group in self.optimizer.param_groups}
-        rates = {name: lr for name, lr in rates.items() if "below" not in name or name.endswith(" 0 below the top")}
         self.bar.update(epoch + 1, self.recipe.run.epochs, loss, rate, self.optimizer.param_groups[0]["lr"])
         if step % _LOG_EVERY and step != 1:
             return
+        groups = [group for group in self.optimizer.param_groups if "below" not in group["name"]]
+        rates = {f"lr_{group['name']}": group["lr"] for group in groups}
         scalars: dict[str, Any] = {"loss": loss, **rates, "grad_norm": grad_norm, "pairs_per_second": rate}
         scalars["seconds"] = self.progress.seconds
         if self.log is not None:
@@ -302,13 +302,11 @@ class _Training:
     def _report(self) -> None:
         """Say what the limits of the model will cut, and what does not fill a batch."""
         rows, patches = self.data["train"], self.processor.feature_extractor
-        seconds = [frames / fps for frames, fps in zip(rows["num_frames"], rows["fps"], strict=True)]
-        long_motions = sum(length > patches.max_frames / patches.fps for length in seconds)
         long_captions = count_long_captions(self.processor, [text for texts in rows["captions"] for text in texts])
         self._say(
-            f"{len(rows)} training motions on {', '.join(sorted(set(rows['skeleton'])))}; {long_motions} are longer than "
-            f"{patches.max_frames / patches.fps:g} s and are cropped at random; {long_captions} captions are longer than "
-            f"{self.processor.tokenizer.model_max_length} tokens and are cut"
+            f"{len(rows)} training motions on {', '.join(sorted(set(rows['skeleton'])))}; {count_cut(rows, patches)} are "
+            f"longer than {patches.max_frames / patches.fps:g} s and are cropped at random; {long_captions} captions are "
+            f"longer than {self.processor.tokenizer.model_max_length} tokens and are cut"
         )
         left_over = self.sampler.count_left_over()
         if left_over:

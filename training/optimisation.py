@@ -57,7 +57,7 @@ def tower_groups(name: str, parameters: dict[str, nn.Parameter], lr: float, deca
         below = top - layers[key] if key in layers else (0 if has_passed else top + 1)
         groups.setdefault(below, []).append(parameter)
     return [
-        {"name": f"{name}, {below} below the top", "params": group, "lr": lr * decay**below}
+        {"name": f"{name}, {below} below the top" if below else name, "params": group, "lr": lr * decay**below}
         for below, group in sorted(groups.items())
     ]
 

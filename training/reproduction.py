@@ -26,6 +26,7 @@ from .metrics import chance_level, retrieval_metrics
 from .paper_tables import PaperTable, list_tables, load_table, pick_numbers, print_table
 from .recipe import Recipe, load_recipe
 from .results import command_line, environment, read_training_facts, shorten_path, write_json
+from .run_folder import can_resume
 
 
 FORMS = ("paper", "published")
@@ -199,7 +200,7 @@ def run_state(job: Job, request: Request) -> str:
         ValueError: If the folder holds a run with another recipe or on other data.
     """
     results = job.folder / "results.json"
-    if not results.exists() and not _can_resume(job.folder):
+    if not results.exists() and not can_resume(job.folder):
         return "to do"
     _check_same_files(job.folder / _DATA_FILES, _data_files(request.data, job.recipe.run.datasets), job.folder)
     if not results.exists():
@@ -212,11 +213,6 @@ def run_state(job: Job, request: Request) -> str:
             "choose another --output"
         )
     return "finished"
-
-
-def _can_resume(folder: Path) -> bool:
-    # A state that was being replaced when the run broke off may have been set aside; training puts it back.
-    return any((folder / name).exists() for name in ("state", "state.old"))
 
 
 def is_judged(judgement: Judgement, request: Request) -> bool:

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from safetensors import SafetensorError
 
 from .data import BrokenSampleError
-from .folders import filled_beside, finish_replacing, recover_folder, start_replacing
+from .folders import filled_beside, finish_replacing, recover_folder, set_aside, start_replacing
 from .recipe import BaseRecipe
 from .results import write_json
 
@@ -79,6 +79,12 @@ def prepare_folder(recipe: BaseRecipe, output: Path, resume: bool) -> None:
             f"the state of the run in {output} is that of an earlier version; start a new run with --init-from "
             f"{output / 'last'}"
         )
+
+
+def can_resume(output: Path) -> bool:
+    """Whether the folder holds a state to go on from; one that was set aside while it was replaced is put back by
+    `prepare_folder`. Nothing is changed."""
+    return (output / "state").exists() or set_aside(output / "state").exists()
 
 
 def save_state(accelerator: Accelerator, output: Path, progress: Progress) -> None:
