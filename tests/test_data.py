@@ -21,6 +21,7 @@ from motionpatches.training.data import (
     MotionDataset,
     MotionTextDataset,
     PairBatch,
+    add_label_captions,
     check_motions,
     count_long_captions,
     group_by_length,
@@ -136,7 +137,7 @@ def test_embeddings_of_groups_are_those_of_the_whole_batch(options, rows, proces
         torch.testing.assert_close(found, getattr(expected, side)[whole.order.argsort()], atol=1e-5, rtol=0)
 
 
-def test_each_group_is_padded_to_its_own_longest_motion_and_text(rows, processor):
+def test_each_group_is_padded_to_its_own_longest_motion_and_captions_to_one_length(rows, processor):
     batch = Collator(processor, num_groups=3)(items_of(rows, processor))
     kept = np.minimum(LENGTHS, 64)
     for group, places in zip(batch.groups, batch.order.split([len(g["input_ids"]) for g in batch.groups]), strict=True):
@@ -144,8 +145,8 @@ def test_each_group_is_padded_to_its_own_longest_motion_and_text(rows, processor
         assert group["motion_values"].shape[-2:] == (8 * longest, 40)
         assert group["motion_attention_mask"].sum(dim=1).tolist() == [-(-kept[place] // 8) for place in places]
         assert group["motion_attention_mask"].shape[1] == longest
-        assert group["attention_mask"].sum(dim=0).min() > 0  # no column of padding alone
     assert sum(group["motion_values"].shape[-2] * len(group["input_ids"]) for group in batch.groups) < 6 * 64
+    assert torch.cat([group["attention_mask"] for group in batch.groups]).sum(dim=0).min() > 0  # no column of padding alone
 
 
 def test_groups_hold_at_most_a_micro_batch_evenly(rows, processor):
@@ -323,6 +324,32 @@ def test_a_loader_can_be_sent_to_workers_that_start_anew(rows, processor):
     torch.testing.assert_close(
         collate([dataset[key] for key in keys]).groups[0]["motion_values"], next(iter(loader)).groups[0]["motion_values"]
     )
+
+
+def test_labels_are_captions_on_request(rows, processor):
+    labelled = rows.remove_columns("label").add_column("label", ["jump", None, *["walk"] * (len(rows) - 2)])
+    captions = add_label_captions(labelled, "A person {}.")["captions"]
+    assert captions[0] == [*rows[0]["captions"], "A person jump."]
+    assert captions[1] == rows[1]["captions"]
+    assert captions[-1][-1] == "A person walk."
+    for template in ("A person.", "{} or {}"):
+        with pytest.raises(ValueError, match=r"must hold \{\} once"):
+            add_label_captions(labelled, template)
+    with pytest.raises(ValueError, match="no motion has any; give the data a column `label`"):
+        add_label_captions(labelled.remove_columns("label"), "A person {}.")
+    broken = labelled.map(lambda row, index: {"captions": None if index == 2 else row["captions"]}, with_indices=True)
+    with pytest.raises(BrokenSampleError, match=r"row 2 .*no list of captions"):
+        add_label_captions(broken, "A person {}.")
+
+
+def test_batches_by_a_column(processor):
+    rows = made_rows([20] * 8).remove_columns("dataset").add_column("dataset", ["cmu", "utd"] * 4)
+    loader = make_loader(rows, processor, RunArguments(batch_size=4, batch_by="dataset"))
+    for epoch in range(5):
+        loader.batch_sampler.set_epoch(epoch)
+        assert sorted(sorted(key.row for key in batch) for batch in loader.batch_sampler) == [[0, 2, 4, 6], [1, 3, 5, 7]]
+    with pytest.raises(ValueError, match="batch_by='studio' is no column of the data; it has"):
+        make_loader(rows, processor, RunArguments(batch_size=4, batch_by="studio"))
 
 
 def test_length_buckets_sort_by_the_lengths_that_the_model_sees(processor):

@@ -111,6 +111,22 @@ def test_buckets_bring_like_lengths_together_and_keep_each_row_once():
     }
 
 
+def test_rows_of_a_kind_meet_and_none_is_lost():
+    captions = [[f"caption {row}"] for row in range(41)]
+    kinds = ["lone"] + ["cmu"] * 15 + ["utd"] * 25
+    sampler = PairBatchSampler(captions, 5, kinds=kinds)
+    firsts = set()
+    for epoch in range(20):
+        batches = sampler.make_batches(epoch)
+        assert len(rows_of(batches)) == 40  # 41 rows: the last one alone fills no batch
+        mixed = [batch for batch in batches if len({kinds[key.row] for key in batch}) > 1]
+        assert len(mixed) <= 2
+        firsts.add(kinds[batches[0][0].row])
+    assert {"cmu", "utd"} <= firsts  # batches come in random order
+    apart = PairBatchSampler(captions, 5)
+    assert sum(len({kinds[key.row] for key in batch}) > 1 for batch in apart) > 2
+
+
 def test_a_resumed_epoch_leaves_out_the_batches_that_were_seen():
     sampler = PairBatchSampler(CAPTIONS, 2, seed=1)
     whole = list(sampler)
@@ -131,3 +147,5 @@ def test_impossible_batches():
         PairBatchSampler(CAPTIONS, 4, num_processes=3)
     with pytest.raises(ValueError, match="buckets=2 must be at least 1, and above 1 needs the length"):
         PairBatchSampler(CAPTIONS, 4, buckets=2)
+    with pytest.raises(ValueError, match="kinds must say what each of the 6 rows is, got 2"):
+        PairBatchSampler(CAPTIONS, 2, kinds=["cmu", "utd"])

@@ -16,6 +16,9 @@ from ..modeling_motionpatches import MotionPatchesModel
 from .data import PairBatch
 
 
+_MOTION_INPUTS = ("motion_values", "motion_attention_mask")
+
+
 class PairEmbeddings(NamedTuple):
     """Unit-length embeddings of the pairs of one process, motion and text of shape (b, D), and what turns their cosines into
     logits: the scale, and the bias where the loss has one."""
@@ -43,12 +46,14 @@ class PairEncoder(nn.Module):
 
     def forward(self, groups: Sequence[Mapping[str, torch.Tensor]]) -> PairEmbeddings:
         """Args:
-        groups: Inputs of `MotionPatchesModel`, each group padded to its own longest motion and text.
+        groups: Inputs of `MotionPatchesModel`, each group padded to its own longest motion. All texts have one length and go
+            through their tower at once: each pass more would make a gradient as large as the whole vocabulary's embeddings.
         """
-        outputs = [self.model(**group) for group in groups]
-        # Re-derived in float32: under autocast the scaling to unit length would be rounded.
-        motion = torch.cat([out.motion_model_output.pooler_output for out in outputs]).float()
-        text = torch.cat([out.text_model_output.pooler_output for out in outputs]).float()
+        texts = {name: torch.cat([group[name] for group in groups]) for name in groups[0] if name not in _MOTION_INPUTS}
+        motions = [self.model.get_motion_features(**{k: group[k] for k in _MOTION_INPUTS if k in group}) for group in groups]
+        # In float32: under autocast the scaling to unit length would be rounded.
+        motion = torch.cat([out.pooler_output for out in motions]).float()
+        text = self.model.get_text_features(**texts).pooler_output.float()
         return PairEmbeddings(
             F.normalize(motion, dim=-1), F.normalize(text, dim=-1), self.model.logit_scale.exp(), self.model.logit_bias
         )
@@ -133,17 +138,11 @@ def _make_targets(accelerator: Accelerator, loss: str, batch: PairBatch) -> torc
         mixed = torch.block_diag(*accelerator.gather(mixed[None].contiguous()))
     if loss != "duplicate_aware":
         return mixed
-    longest = max(group["input_ids"].shape[1] for group in batch.groups)
-    ids = [_pad(group["input_ids"].masked_fill(group["attention_mask"] == 0, -1), longest) for group in batch.groups]
-    all_ids = torch.cat(ids)
+    all_ids = torch.cat([group["input_ids"].masked_fill(group["attention_mask"] == 0, -1) for group in batch.groups])
     if accelerator.num_processes > 1:
         all_ids = accelerator.gather(accelerator.pad_across_processes(all_ids, dim=1, pad_index=-1))
     equal = equal_texts(all_ids)
     return equal.float() if mixed is None else mixed @ equal.float()
-
-
-def _pad(ids: torch.Tensor, length: int) -> torch.Tensor:
-    return F.pad(ids, (0, length - ids.shape[1]), value=-1)
 
 
 class _Gather(torch.autograd.Function):

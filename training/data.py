@@ -144,7 +144,7 @@ class PairBatch(NamedTuple):
     """Pairs of motions and captions in groups of like length.
 
     Args:
-        groups: Inputs of the model, each group padded to its own longest motion and text.
+        groups: Inputs of the model, each group padded to its own longest motion; captions to the longest of the batch.
         order: Shape (B,), int64: for the pairs of all groups one after the other, their places in the batch. So
             `embeds[order.argsort()]` puts embeddings of the groups back.
         targets: Shape (B, B), float32, in the order of the batch: how much each caption belongs to each motion; a row sums to 1.
@@ -227,9 +227,13 @@ class Collator:
             group = BatchFeature({"motion_values": values[..., : longest * patches.patch_size, :][chosen]})
             if "motion_attention_mask" in batch:
                 group["motion_attention_mask"] = batch["motion_attention_mask"][chosen, ..., :longest]
-            group.update(tokenize(self.processor, [items[place]["caption"] for place in chosen]))
             groups.append(group)
             order += chosen
+        texts = tokenize(self.processor, [items[place]["caption"] for place in order])
+        sizes = [len(group["motion_values"]) for group in groups]
+        for name, values in texts.items():
+            for group, part in zip(groups, values.split(sizes), strict=True):
+                group[name] = part
         return PairBatch(groups, torch.tensor(order), targets)
 
     def _divide(self, windows: Sequence[int]) -> list[list[int]]:
@@ -342,6 +346,7 @@ def make_loader(
         unique_captions=run.unique_captions,
         mirror=run.augment_mirror,
         first_caption=run.caption_choice == "first",
+        kinds=_kinds(rows, run.batch_by),
         lengths=_count_frames(rows, processor.feature_extractor),
         buckets=run.length_buckets,
         num_processes=num_processes,
@@ -358,6 +363,42 @@ def make_loader(
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator().manual_seed(run.seed),
     )
+
+
+def add_label_captions(rows: Dataset, template: str) -> Dataset:
+    """Rows with the label of each, if it has one, put into a template as one more caption.
+
+    Args:
+        rows: A data set with the columns of `processing.corpora.load_motions`.
+        template: Text with `{}` for the label, as `evaluation.zero_shot` takes it.
+
+    Raises:
+        BrokenSampleError: If a row has captions that cannot be used.
+        ValueError: If the template has no place for a label, or no row has a label.
+    """
+    if template.count("{}") != 1:
+        raise ValueError(f"label_caption={template!r} must hold {{}} once, where the label goes, as in 'A person {{}}.'")
+    check_captions(rows)
+    labels = rows["label"][:] if "label" in rows.column_names else []
+    if not any(labels):
+        raise ValueError(
+            f"label_caption={template!r} makes captions of labels, but no motion has any; give the data a column `label`, or "
+            "leave label_caption out"
+        )
+    captions = [
+        [*texts, template.replace("{}", label)] if label else texts
+        for texts, label in zip(rows["captions"][:], labels, strict=True)
+    ]
+    return rows.remove_columns("captions").add_column("captions", captions)
+
+
+def _kinds(rows: Dataset, column: str | None) -> list[str] | None:
+    """What each row is by a column; `None` without one."""
+    if column is None:
+        return None
+    if column not in rows.column_names:
+        raise ValueError(f"batch_by={column!r} is no column of the data; it has {', '.join(rows.column_names)}")
+    return [str(value) for value in rows[column][:]]
 
 
 def _count_frames(rows: Dataset, processor: MotionPatchProcessor) -> list[float]:

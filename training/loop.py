@@ -23,7 +23,7 @@ from ..processing.processing_motionpatches import MotionTextProcessor
 from .builder import build_model, build_processor, check_fields, fit_processor
 from .card_results import describe_validation
 from .contrastive import PairEncoder, backward
-from .data import count_long_captions, make_loader
+from .data import add_label_captions, count_long_captions, make_loader
 from .evaluation import evaluate, mean_recall
 from .export import save_checkpoint
 from .labels import count_cut
@@ -83,6 +83,8 @@ def train(
         raise ValueError(f"the data has no 'train' split; it has {sorted(data)}")
     if "validation" in data:
         check_fields(data["validation"], recipe.run.select_on)
+    if recipe.run.label_caption is not None:
+        data = DatasetDict({**data, "train": add_label_captions(data["train"], recipe.run.label_caption)})
     training = _Training(recipe, data, output, init_from, resume, push_to, private)
     try:
         with explained(output, training.progress), _sigterm(training.accelerator):

@@ -140,6 +140,14 @@ class RunArguments(OptimisationArguments):
     caption_choice: Literal["random", "first"] = field(
         default="random", metadata={"help": "which caption of a motion an epoch takes"}
     )
+    label_caption: str | None = field(
+        default=None,
+        metadata={"help": "a motion's label in this template, such as 'A person {}.', is one more of its captions"},
+    )
+    batch_by: str | None = field(
+        default=None,
+        metadata={"help": "motions with the same value of this column, such as dataset, fill a batch; empty: any"},
+    )
     length_groups: int = field(
         default=4, metadata={"help": "encode a batch in up to so many groups of like length: the same loss, less padding"}
     )

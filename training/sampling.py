@@ -32,6 +32,8 @@ class PairBatchSampler(Sampler[list[PairKey]]):
         unique_captions: Keep equal captions apart.
         mirror: Probability of taking the mirror image of a pair; see `processing.mirroring`.
         first_caption: Take the first caption of each row, in place of a random one.
+        kinds: What each row is, such as its data set: rows of one kind follow one another, so that all batches but a few hold one
+            kind, whose pairs are harder to tell apart. Batches then come in random order.
         lengths: Length of each row in any unit, for `buckets`.
         buckets: Sort so many batches of rows by length, so that a batch holds motions of like length; 1: do not. Batches then
             come in random order. It changes which pairs are each other's negatives.
@@ -51,6 +53,7 @@ class PairBatchSampler(Sampler[list[PairKey]]):
         unique_captions: bool = True,
         mirror: float = 0.0,
         first_caption: bool = False,
+        kinds: Sequence[str] | None = None,
         lengths: Sequence[float] | None = None,
         buckets: int = 1,
         num_processes: int = 1,
@@ -67,6 +70,8 @@ class PairBatchSampler(Sampler[list[PairKey]]):
                 f"{num_processes} processes share each batch in equal parts; got batch_size={batch_size} and {len(captions)} "
                 "rows. Choose a batch_size that is a multiple of the number of processes"
             )
+        if kinds is not None and len(kinds) != len(captions):
+            raise ValueError(f"kinds must say what each of the {len(captions)} rows is, got {len(kinds)}")
         if buckets < 1 or (buckets > 1 and (lengths is None or len(lengths) != len(captions))):
             raise ValueError(f"buckets={buckets} must be at least 1, and above 1 needs the length of each of the rows")
         empty = [row for row, texts in enumerate(captions) if not len(texts)]
@@ -78,6 +83,7 @@ class PairBatchSampler(Sampler[list[PairKey]]):
         self.unique_captions = unique_captions
         self.mirror = mirror
         self.first_caption = first_caption
+        self.kinds = None if kinds is None else np.unique(kinds, return_inverse=True)[1]
         self.lengths = None if buckets == 1 or lengths is None else np.asarray(lengths)
         self.buckets = buckets
         self.num_processes = num_processes
@@ -109,6 +115,9 @@ class PairBatchSampler(Sampler[list[PairKey]]):
         seeds = generator.integers(2**31, size=len(chosen))
         order = generator.permutation(len(chosen))
         mirrored = generator.random(len(chosen)) < self.mirror
+        if self.kinds is not None:
+            turns = generator.permutation(self.kinds.max() + 1)
+            order = order[np.argsort(turns[self.kinds[order]], kind="stable")]
         if self.lengths is not None:
             pool = self.buckets * self.batch_size
             parts = [order[first : first + pool] for first in range(0, len(order), pool)]
@@ -130,6 +139,6 @@ class PairBatchSampler(Sampler[list[PairKey]]):
                 first_open += 1
         batches = [batch[: len(batch) - len(batch) % self.num_processes] for batch in batches]
         batches = [batch for batch in batches if len(batch) > 1]
-        if self.lengths is not None:
+        if self.kinds is not None or self.lengths is not None:
             batches = [batches[index] for index in generator.permutation(len(batches))]
         return batches
