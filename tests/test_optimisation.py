@@ -17,16 +17,25 @@ def built(tiny_data, **fields):
     model = build_model(recipe, build_processor(recipe, tiny_data["train"]))
     groups = parameter_groups(model, recipe.run)
     rate = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
-    assert sum(len(group["params"]) for group in groups) == len(rate) == len(list(model.parameters()))
-    return groups, {name: rate[id(parameter)] for name, parameter in model.named_parameters()}
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert sum(len(group["params"]) for group in groups) == len(rate) == len(trained)
+    return groups, {name: rate[id(parameter)] for name, parameter in trained.items()}
 
 
 def test_three_groups_hold_every_trained_parameter_once(tiny_data):
     groups, rates = built(tiny_data)
     assert [group["name"] for group in groups] == ["motion", "text", "head"]
+    assert {name.split(".")[0] for name in rates} > {"motion_model", "text_model", "logit_scale"}
     for name, rate in rates.items():
         of_motion = name.startswith(("motion_model.", "motion_norm."))
         assert rate == (1.0 if of_motion else 2.0 if name.startswith("text_model.") else 3.0), name
+
+
+def test_a_tower_without_a_rate_is_frozen(tiny_data):
+    groups, rates = built(tiny_data, lr_text=0)
+    assert [group["name"] for group in groups] == ["motion", "head"]
+    assert {name.split(".")[0] for name in rates} >= {"motion_model", "motion_projection", "text_projection"}
+    assert not any(name.startswith("text_model.") for name in rates)
 
 
 def test_each_layer_learns_slower_than_the_one_above(tiny_data):

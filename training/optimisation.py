@@ -38,7 +38,7 @@ def tower_groups(name: str, parameters: dict[str, nn.Parameter], lr: float, deca
     Args:
         name: Of the groups.
         parameters: By their names in the tower.
-        lr: Rate of the topmost.
+        lr: Rate of the topmost. 0 freezes the tower, which then has no groups and needs no backward pass.
         decay: Above 0 and at most 1; 1 makes one group.
 
     Raises:
@@ -46,6 +46,10 @@ def tower_groups(name: str, parameters: dict[str, nn.Parameter], lr: float, deca
     """
     if not 0 < decay <= 1:
         raise ValueError(f"layer_decay must be above 0 and at most 1, got {decay}")
+    for parameter in parameters.values():
+        parameter.requires_grad_(lr != 0)
+    if lr == 0:
+        return []
     layers = {key: int(found[1]) for key in parameters if (found := _LAYER.search(key))}
     if decay == 1 or not layers:
         return [{"name": name, "params": list(parameters.values()), "lr": lr}]

@@ -98,7 +98,7 @@ class OptimisationArguments:
     augment_jitter: float = field(default=0.0, metadata={"help": "displace each joint of each frame, likewise"})
     augment_scale: float = field(default=0.0, metadata={"help": "make bodies taller or smaller by up to this fraction"})
     augment_crop: float = field(default=0.0, metadata={"help": "cut up to this fraction of the frames off their two ends"})
-    lr_motion: float = 1e-4
+    lr_motion: float = field(default=1e-4, metadata={"help": "0 freezes the tower"})
     layer_decay: float = field(
         default=1.0, metadata={"help": "each layer of a tower learns at this fraction of the rate of the layer above it"}
     )
@@ -165,7 +165,7 @@ class RunArguments(OptimisationArguments):
     save_steps: int = field(
         default=200, metadata={"help": "save the state each so many steps of an epoch; 0: after it alone"}
     )
-    lr_text: float = 1e-5
+    lr_text: float = field(default=1e-5, metadata={"help": "0 freezes the tower"})
     lr_head: float = 1e-3
     schedule_stretch: float = field(default=1.0, metadata={"help": "length of the schedule over that of the run"})
     select_on: list[str] | None = field(
