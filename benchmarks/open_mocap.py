@@ -9,8 +9,10 @@ Settings:
     all           train on all training splits; judged on the test splits of bandai_namco, cmu and utd_mhad (an unseen subject)
     style_out     three styles of bandai_namco are kept out of training and validation; judged on all motions in these styles
     skeleton_out  utd_mhad, the only Kinect, is kept out; judged on all of it
+    kinect        utd_mhad alone, by subject: where each part of the best recipe is left out in turn (`--variant`)
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,10 +33,29 @@ from motionpatches.training.run_folder import can_resume
 
 STYLES_OUT = ("elderly", "exhausted", "feminine")
 TESTED = ("bandai_namco", "cmu", "utd_mhad")  # cmu_asf has the trials of cmu on another skeleton
+SELECTED_ON = {"skeleton_out": "bandai_namco", "kinect": "utd_mhad"}  # elsewhere as the recipes say
 #: Actions of UTD-MHAD that the other data sets name too.
 NAMED_ACTIONS = ("walking in place", "jogging in place", "right hand wave", "front boxing")
-SETTINGS = ("all", "style_out", "skeleton_out")
+SETTINGS = ("all", "style_out", "skeleton_out", "kinect")
 RECIPES = ("open_mocap_published", "open_mocap_best")
+#: The best recipe with one part as in the published one, or otherwise; "whole" is the recipe itself.
+VARIANTS = {
+    "whole": [],
+    "batches of 128": ["batch_size=128"],
+    "no label captions": ["label_caption="],
+    "no part CutMix": ["augment_part_mix=0"],
+    "no average of weights": ["ema_decay="],
+    "fixed temperature": ["learn_logit_scale=false"],
+    "no other augmentation": [f"augment_{name}=0" for name in ("heading", "tempo", "offset", "jitter")],
+    "mirrored pairs": ["augment_mirror=0.5"],
+    "no canonical frame, no body scale": ["canonicalize=false", "body_scale=", "root=global"],
+    "published patches": ["interpolation=half_pixel", "normalization=joints", "min_std=0.001"],
+    "no window mask": ["padding=max_length", "window_mask=false"],
+    "published rates": ["lr_motion=1e-4", "lr_text=1e-5", "lr_head=1e-4", "max_grad_norm="],
+    "frozen text tower": ["lr_text=0"],
+    "sigmoid loss": ["loss=sigmoid"],
+    "equal captions as positives": ["loss=duplicate_aware", "unique_captions=false"],
+}
 
 
 def main(
@@ -44,6 +65,9 @@ def main(
     output: Annotated[Path, typer.Option(help="Folder for the results files.")],
     recipe: Annotated[list[str] | None, typer.Option(help="Which recipes; default both. Repeatable.")] = None,
     setting: Annotated[list[str] | None, typer.Option(help="Which settings; default all. Repeatable.")] = None,
+    variant: Annotated[
+        list[str] | None, typer.Option(help="Which variants of the best recipe in the setting kinect; default all.")
+    ] = None,
     seeds: int = 3,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="Replace a field of the recipes.")] = None,
 ) -> None:
@@ -51,19 +75,29 @@ def main(
     loaded = load_motions(data)
     for seed in range(seeds):
         for name in setting or SETTINGS:
-            for chosen in recipe or RECIPES:
-                file = output / f"{name}_{chosen.removeprefix('open_mocap_')}_seed{seed}.json"
+            for chosen, part in to_compare(name, recipe or RECIPES, variant or VARIANTS):
+                words = [name, chosen.removeprefix("open_mocap_"), *([] if part == "whole" else [part.replace(" ", "-")])]
+                file = output / f"{'_'.join(words)}_seed{seed}.json"
                 if not file.exists():
                     print(f"== {file.stem}", flush=True)
-                    fields = [*(overrides or []), f"text_name={text_model}", f"seed={seed}", "tracker=none"]
-                    write_json(file, run(name, chosen, fields, loaded, runs / file.stem))
+                    fields = [*VARIANTS[part], *(overrides or []), f"text_name={text_model}", f"seed={seed}", "tracker=none"]
+                    write_json(file, {"variant": part, **run(name, chosen, fields, loaded, runs / file.stem)})
+
+
+def to_compare(setting: str, recipes: Iterable[str], variants: Iterable[str]) -> list[tuple[str, str]]:
+    """Recipes and variants of a setting: the variants are of the best recipe, in the setting `kinect`."""
+    return [
+        (recipe, variant)
+        for recipe in recipes
+        for variant in (variants if (setting, recipe) == ("kinect", "open_mocap_best") else ["whole"])
+    ]
 
 
 def run(setting: str, recipe_name: str, fields: list[str], loaded: DatasetDict, folder: Path) -> dict[str, Any]:
     """Train, or go on with, one run and judge its best checkpoint."""
     splits, tested = split(setting, loaded)
-    if setting == "skeleton_out":
-        fields = [*fields, "select_on=[bandai_namco]"]
+    if setting in SELECTED_ON:
+        fields = [*fields, f"select_on=[{SELECTED_ON[setting]}]"]
     recipe = load_recipe(recipe_name, fields)
     trained = train(recipe, splits, folder, resume=can_resume(folder))
     model, processor = load_checkpoint(folder / "best")
@@ -75,6 +109,7 @@ def run(setting: str, recipe_name: str, fields: list[str], loaded: DatasetDict, 
         "seed": trained["seed"],
         "epochs": trained["epochs"],
         "best_epoch": trained["best_epoch"],
+        "validation": trained["best"]["validation"],
         "data": {name: describe_data(rows) for name, rows in {**splits, "test": tested}.items()},
     }
     judged = {"results": evaluate(model, processor, tested), "queries": per_query(model, processor, tested)}
@@ -92,6 +127,9 @@ def split(setting: str, loaded: DatasetDict) -> tuple[DatasetDict, Dataset]:
         )
     if setting == "style_out":
         out = {part: np.isin(np.array(rows["style"][:], dtype=object), STYLES_OUT) for part, rows in loaded.items()}
+    elif setting == "kinect":
+        alone = {part: loaded[part].select(np.flatnonzero(names[part] == "utd_mhad")) for part in loaded}
+        return DatasetDict({part: alone[part] for part in ("train", "validation")}), alone["test"]
     else:
         out = {part: name == "utd_mhad" for part, name in names.items()}
     tested = concatenate_datasets([loaded[part].select(np.flatnonzero(out[part])) for part in loaded])
