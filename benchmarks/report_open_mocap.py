@@ -143,20 +143,9 @@ def ablation(runs: Runs) -> str:
         rows.append([*row, spread([run["utd_mhad"]["nearest_by_embedding"] for run in found[name]])])
     return (
         "## Ablation\n\nUTD-MHAD alone: the best recipe, then with one part changed, then the published one. Recipes were "
-        "chosen on the validation subject. Zero-shot: top-1 of 27 actions by text; mean recall: of strict R@1, R@5 and R@10 in both "
-        "directions; nearest: the action of the nearest training motion by embedding.\n\n"
-        + table(
-            [
-                "",
-                "seeds",
-                "validation: zero-shot",
-                "mean recall",
-                "test: zero-shot",
-                "mean recall",
-                "nearest",
-            ],
-            rows,
-        )
+        "chosen on the validation subject. Zero-shot: top-1 of 27 actions by text; mean recall: of strict R@1, R@5 and R@10 in "
+        "both directions; nearest: the action of the nearest training motion by embedding.\n\n"
+        + table(["", "seeds", "validation: zero-shot", "mean recall", "test: zero-shot", "mean recall", "nearest"], rows)
     )
 
 
