@@ -293,6 +293,8 @@ class MotionLlamoForConditionalGeneration(MotionLlamoPreTrainedModel, Generation
         name = next(name for name, module in self.named_modules() if module is embeddings)
         self._tied_weights_keys = {"lm_head.weight": f"{name}.weight"}
         self.post_init()
+        placeholders = [config.motion_token_id, config.video_token_id]  # an answer has none
+        self.generation_config.suppress_tokens = [token for token in placeholders if token is not None]
 
     def get_input_embeddings(self) -> nn.Module:
         return self.model.get_input_embeddings()

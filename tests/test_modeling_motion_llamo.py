@@ -36,6 +36,7 @@ def chat_tokenizer():
         {"additional_special_tokens": [*ROLE_TOKENS, MOTION_TOKEN, VIDEO_TOKEN], "eos_token": "[SEP]"}
     )
     tokenizer.padding_side, tokenizer.model_max_length = "left", 256
+    tokenizer.init_kwargs["padding_side"] = "left"  # what is saved
     return tokenizer
 
 
