@@ -14,13 +14,16 @@ from .skeletons import get_skeleton
 SPLITS = ("train", "validation", "test")
 REQUIRED_COLUMNS = ("id", "joints", "num_frames", "num_joints", "skeleton", "fps", "captions")
 _OPTIONAL_COLUMNS = ("label", "style", "mirrored", "persons", "unit", "dataset")
+# Of folders that a replacement that broke off left beside the whole one.
+_NOT_WHOLE = (".partial", ".new", ".old")
 
 
 def load_motions(path: str | Path, names: Sequence[str] | None = None) -> DatasetDict:
     """Load motions with captions from a folder.
 
-    Three layouts are known: what `DatasetDict.save_to_disk` wrote; `train.parquet`, `validation.parquet`, `test.parquet` in the
-    folder; or several such folders side by side, which become one data set with a column `dataset`. Joints are flat lists in the
+    Known layouts: what `DatasetDict.save_to_disk` wrote; `train.parquet`, `validation.parquet`, `test.parquet` in the folder; the
+    same in shards, `data/train-00000-of-00004.parquet`, as the Hub and `motionpatches prepare` have them; or several folders with
+    such files side by side, which become one data set with a column `dataset`. Joints are flat lists in the
     order frame, joint, xyz: metres where they are floats, millimetres where they are integers.
 
     Args:
@@ -33,7 +36,7 @@ def load_motions(path: str | Path, names: Sequence[str] | None = None) -> Datase
 
     Raises:
         FileNotFoundError: If there is no such folder, or no motions in it.
-        ValueError: If a name is unknown or a column is missing.
+        ValueError: If a name is unknown, or a column or a shard is missing.
     """
     path = Path(path)
     if not path.is_dir():
@@ -42,7 +45,7 @@ def load_motions(path: str | Path, names: Sequence[str] | None = None) -> Datase
         )
     if (path / "dataset_dict.json").exists():
         return DatasetDict({split: _standardize(rows, path.name) for split, rows in load_from_disk(path).items()})
-    folders = {path.name: path} if _split_files(path) else _motion_folders(path)
+    folders = {path.name: path} if split_files(path) else _motion_folders(path)
     if not folders:
         raise FileNotFoundError(
             f"{str(path)!r} holds no motions: expected {SPLITS[0]}.parquet …, folders with those, or a saved DatasetDict"
@@ -57,16 +60,43 @@ def load_motions(path: str | Path, names: Sequence[str] | None = None) -> Datase
     return DatasetDict({split: _concatenate([part[split] for part in parts if split in part]) for split in splits})
 
 
-def _split_files(folder: Path) -> dict[str, str]:
-    return {split: str(folder / f"{split}.parquet") for split in SPLITS if (folder / f"{split}.parquet").exists()}
+def split_files(folder: Path) -> dict[str, list[Path]]:
+    """The Parquet files of each split in a folder: one, or its shards in their order.
+
+    Raises:
+        ValueError: If shards are missing.
+    """
+    files = {split: _files_of(folder, split) for split in SPLITS}
+    return {split: found for split, found in files.items() if found}
+
+
+def _files_of(folder: Path, split: str) -> list[Path]:
+    whole = folder / f"{split}.parquet"
+    if whole.exists():
+        return [whole]
+    shards = sorted((folder / "data").glob(f"{split}-*-of-*.parquet"))
+    if shards:
+        number = int(shards[0].stem.rpartition("-")[2])
+        expected = [f"{split}-{index:05d}-of-{number:05d}.parquet" for index in range(number)]
+        if [shard.name for shard in shards] != expected:
+            raise ValueError(
+                f"{folder / 'data'} holds {len(shards)} shards of split {split!r}; expected {expected[0]} to {expected[-1]}; "
+                "copy or prepare the data again"
+            )
+    return shards
 
 
 def _motion_folders(path: Path) -> dict[str, Path]:
-    return {folder.name: folder for folder in sorted(path.iterdir()) if folder.is_dir() and _split_files(folder)}
+    return {
+        folder.name: folder
+        for folder in sorted(path.iterdir())
+        if folder.is_dir() and not folder.name.endswith(_NOT_WHOLE) and split_files(folder)
+    }
 
 
 def _load_folder(folder: Path, name: str) -> DatasetDict:
-    splits = load_dataset("parquet", data_files=_split_files(folder))
+    files = {split: [str(file) for file in found] for split, found in split_files(folder).items()}
+    splits = load_dataset("parquet", data_files=files)
     return DatasetDict({split: _standardize(rows, name) for split, rows in splits.items()})
 
 
