@@ -62,6 +62,9 @@ open-mocap: $(INSTALLED)  ## Compare the recipes open_mocap_best and open_mocap_
 		--runs runs/open_mocap --output docs/results/open_mocap
 	$(BIN)/python benchmarks/report_open_mocap.py docs/results/open_mocap docs/open_mocap.md
 
+bench-read: $(INSTALLED)  ## Measure how fast prepared motions are read, at random and as a stream
+	$(BIN)/python benchmarks/reading_speed.py --output docs/results/reading_speed.json
+
 captions: $(INSTALLED)  ## Measure how captions repeat (MOTIONPATCHES_DATA and TEXT_MODEL as above)
 	$(BIN)/python benchmarks/captions.py --sentence-encoder all-MiniLM-L6-v2=$(TEXT_MODEL) --output docs/results/captions.json
 
