@@ -171,7 +171,9 @@ def _add_constant(rows: _Rows, column: str, value: str) -> _Rows:
     features = Features({**rows.features, column: Value("string")})
     as_tables = rows.with_format("arrow")  # without a Python number for each of the joints
     return as_tables.map(
-        lambda table: table.append_column(column, pa.array([value] * len(table), pa.string())), batched=True, features=features
+        lambda table: table.append_column(column, pa.array([value] * len(table), pa.string())),
+        batched=True,
+        features=features,
     ).with_format(None)
 
 
