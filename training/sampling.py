@@ -120,7 +120,7 @@ class PairBatchSampler(Sampler[list[PairKey]]):
         order = generator.permutation(len(chosen))
         mirrored = generator.random(len(chosen)) < self.mirror
         if self.kinds is not None:
-            order = self._by_kind(order, generator)
+            order = _by_kind(order, self.kinds, generator)
         if self.lengths is not None:
             pool = self.buckets * self.batch_size
             parts = [order[first : first + pool] for first in range(0, len(order), pool)]
@@ -146,11 +146,12 @@ class PairBatchSampler(Sampler[list[PairKey]]):
             batches = [batches[index] for index in generator.permutation(len(batches))]
         return batches
 
-    def _by_kind(self, order: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Rows in an order in which those of a kind follow one another, all but some that may stand anywhere."""
-        turns = generator.permutation(self.kinds.max() + 1)
-        is_free = generator.random(len(order)) < _OF_ANY_KIND
-        bound = order[~is_free]
-        bound = bound[np.argsort(turns[self.kinds[bound]], kind="stable")]
-        places = np.concatenate([np.linspace(0, 1, len(bound)), generator.random(int(is_free.sum()))])
-        return np.concatenate([bound, order[is_free]])[np.argsort(places, kind="stable")]
+
+def _by_kind(order: np.ndarray, kinds: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Rows in an order in which those of a kind follow one another, all but some that may stand anywhere."""
+    turns = generator.permutation(kinds.max() + 1)
+    is_free = generator.random(len(order)) < _OF_ANY_KIND
+    bound = order[~is_free]
+    bound = bound[np.argsort(turns[kinds[bound]], kind="stable")]
+    places = np.concatenate([np.linspace(0, 1, len(bound)), generator.random(int(is_free.sum()))])
+    return np.concatenate([bound, order[is_free]])[np.argsort(places, kind="stable")]
