@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 QUICKSTART_DIR ?= quickstart
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-slow test-transformers bench bench-embed bench-train few-labels robustness open-mocap skeletons smoke lint format types wheel clean
+.PHONY: help install quickstart test test-slow test-transformers bench bench-embed bench-train few-labels robustness open-mocap captions bench-read skeletons smoke lint format types wheel clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -61,6 +61,12 @@ open-mocap: $(INSTALLED)  ## Compare the recipes open_mocap_best and open_mocap_
 	$(BIN)/python benchmarks/open_mocap.py --data "$(MOTIONPATCHES_DATA)" --text-model $(TEXT_MODEL) \
 		--runs runs/open_mocap --output docs/results/open_mocap
 	$(BIN)/python benchmarks/report_open_mocap.py docs/results/open_mocap docs/open_mocap.md
+
+bench-read: $(INSTALLED)  ## Measure how fast prepared motions are read, at random and as a stream
+	$(BIN)/python benchmarks/reading_speed.py --output docs/results/reading_speed.json
+
+captions: $(INSTALLED)  ## Measure how captions repeat (MOTIONPATCHES_DATA and TEXT_MODEL as above)
+	$(BIN)/python benchmarks/captions.py --sentence-encoder all-MiniLM-L6-v2=$(TEXT_MODEL) --output docs/results/captions.json
 
 skeletons: $(INSTALLED)  ## Draw docs/skeletons.md and its figures
 	$(BIN)/python docs/draw_skeletons.py

@@ -13,7 +13,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 # Kept at the root, where people look for them, and copied into the package so that an installed wheel has them too.
-ROOT_DATA = ("hub_card.md",)
+ROOT_DATA = ("hub_card.md", *(path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("metrics/*/*.py"))))
 
 
 class BuildWithRootData(build_py):
@@ -22,7 +22,9 @@ class BuildWithRootData(build_py):
         if self.editable_mode:  # a checkout finds the originals at the root
             return
         for name in ROOT_DATA:
-            shutil.copy2(ROOT / name, Path(self.build_lib) / "motionpatches" / name)
+            target = Path(self.build_lib) / "motionpatches" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target)
 
 
 REQUIRES = [
@@ -47,12 +49,13 @@ REQUIRES = [
 ]
 EXTRAS = {
     "bench": ["opencv-python-headless>=4.8"],
+    "sentences": ["sentence-transformers>=5"],
     "onnx": ["onnx>=1.19", "onnxscript>=0.5", "onnxruntime>=1.22"],
     "tensorboard": ["tensorboard>=2.16"],
     "wandb": ["wandb>=0.19"],
-    "test": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "ezc3d>=1.5", "tensorboard>=2.16"],
+    "test": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "ezc3d>=1.5", "psutil>=5.9", "tensorboard>=2.16"],
 }
-EXTRAS["test"] += [*EXTRAS["onnx"], *EXTRAS["wandb"]]
+EXTRAS["test"] += [*EXTRAS["onnx"], *EXTRAS["wandb"], *EXTRAS["sentences"]]
 # smplx is what the reader of SMPL parameters is compared with. Its licence is non-commercial: developers only.
 EXTRAS["dev"] = [*EXTRAS["test"], "parameterized>=0.9", "smplx>=0.1.28", "build>=1.2", "mypy>=1.15", "ruff>=0.11"]
 EXTRAS["dev"] += ["types-PyYAML", "scipy-stubs", "types-tqdm"]

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from scipy.stats import bootstrap
 
 from motionpatches.training.evaluation import mean_recall
+from motionpatches.training.intervals import difference_interval
 
 
 RECIPES = ("published", "best")
@@ -67,13 +67,12 @@ def gains(runs: Runs) -> str:
     for key, label in (("hit@1", "R@1"), ("hit@10", "R@10"), ("average_precision", "label mAP")):
         for way, direction in (("t2m", "text→motion"), ("m2t", "motion→text")):
             both = {name: per_query(runs["all", name], key, way) for name in RECIPES}
-            gain = both["best"] - both["published"]
-            low, high = interval(gain)
-            means = {name: 100 * float(values.mean()) for name, values in both.items()}
-            shown = f"{100 * gain.mean():+.1f} [{low:+.1f}, {high:+.1f}]"
+            low, high = difference_interval(both["published"], both["best"])
+            means = {name: float(values.mean()) for name, values in both.items()}
+            shown = f"{means['best'] - means['published']:+.1f} [{low:+.1f}, {high:+.1f}]"
             rows.append([label, direction, f"{means['published']:.1f}", f"{means['best']:.1f}", shown])
     misses = {
-        name: 100 - 50 * sum(per_query(runs["all", name], "hit@10", way).mean() for way in ("t2m", "m2t"))
+        name: 100 - 0.5 * sum(per_query(runs["all", name], "hit@10", way).mean() for way in ("t2m", "m2t"))
         for name in RECIPES
     }
     cut = 100 * (1 - misses["best"] / misses["published"])
@@ -150,14 +149,8 @@ def ablation(runs: Runs) -> str:
 
 
 def per_query(runs: list[dict[str, Any]], key: str, way: str) -> np.ndarray:
-    """Mean over seeds for each query, shape (N,), in [0, 1]."""
-    return np.mean([run["queries"][key][way] for run in runs], axis=0)
-
-
-def interval(differences: np.ndarray) -> tuple[float, float]:
-    """95% interval of the mean, in percent."""
-    found = bootstrap((differences,), np.mean, n_resamples=9999, rng=np.random.default_rng(0)).confidence_interval
-    return 100 * float(found.low), 100 * float(found.high)
+    """Mean over seeds for each query, shape (N,), in percent."""
+    return 100 * np.mean([run["queries"][key][way] for run in runs], axis=0)
 
 
 def spread(values: list[float]) -> str:

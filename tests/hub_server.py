@@ -1,7 +1,7 @@
-"""A small Hub for tests: what `huggingface_hub` needs of one to make, fill and read model repositories, in memory.
+"""A small Hub for tests: what `huggingface_hub` needs of one to make, fill and read repositories, in memory.
 
-Set `HF_ENDPOINT` to its `url`, and `HF_HUB_DISABLE_XET=1`, before `huggingface_hub` is imported. Weights (`*.safetensors`) go the
-way of large files. Tokens: `TOKEN` may write to `USER`'s repositories, `READER` to none.
+Set `HF_ENDPOINT` to its `url`, and `HF_HUB_DISABLE_XET=1`, before `huggingface_hub` is imported. Weights and data
+(`*.safetensors`, `*.parquet`) go the way of large files. Tokens: `TOKEN` may write to `USER`'s repositories, `READER` to none.
 """
 
 import base64
@@ -11,11 +11,13 @@ import re
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote, urlsplit
+from pathlib import PurePosixPath
+from urllib.parse import parse_qs, unquote, urlsplit
 
 
 USER, TOKEN, READER = "someone", "hf_write", "hf_read"
-_REPO = r"(?P<repo>[\w.-]+/[\w.-]+)"
+_DATASETS = "datasets/"  # what the names of data set repositories begin with here, and in the Hub's own addresses
+_REPO = rf"(?P<repo>(?:{_DATASETS})?[\w.-]+/[\w.-]+)"
 
 
 @dataclass
@@ -137,7 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _may_write(self, repo):
         if self._user() is None:
             self._refuse(401, "Invalid credentials in Authorization header")
-        elif repo.partition("/")[0] != self._user() or self._user() != USER:
+        elif repo.removeprefix(_DATASETS).partition("/")[0] != self._user() or self._user() != USER:
             self._refuse(403, f"Forbidden: you don't have the right to write to {repo}")
         else:
             return True
@@ -165,14 +167,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def create(self):
         asked = json.loads(self._body())
-        name = f"{asked.get('organization') or self._user()}/{asked['name']}"
+        kind = asked.get("type") or "model"
+        name = f"{_DATASETS if kind == 'dataset' else ''}{asked.get('organization') or self._user()}/{asked['name']}"
         if not self._may_write(name):
             return None
         content = {"url": f"{self.hub.url}/{name}", "name": name}
         if name in self.hub.repositories:
-            return self._answer(409, {"error": "You already created this model repo", **content})
+            return self._answer(409, {"error": f"You already created this {kind} repo", **content})
         self.hub.repositories[name] = Repository(asked.get("visibility") == "private")
-        self.hub.repositories[name].add_commit("main", "initial commit", {".gitattributes": b"*.safetensors filter=lfs\n"})
+        large = b"*.safetensors filter=lfs\n*.parquet filter=lfs\n"
+        self.hub.repositories[name].add_commit("main", "initial commit", {".gitattributes": large})
         return self._answer(200, content)
 
     def branch(self, repo, revision):
@@ -190,16 +194,24 @@ class _Handler(BaseHTTPRequestHandler):
         if commit:
             files = [{"rfilename": name} for name in sorted(commit.files)]
             private = self.hub.repositories[repo].private
-            self._answer(200, {"id": repo, "sha": commit.oid, "private": private, "tags": [], "siblings": files})
+            name = repo.removeprefix(_DATASETS)
+            self._answer(200, {"id": name, "sha": commit.oid, "private": private, "tags": [], "siblings": files})
 
     def tree(self, repo, revision, folder=""):
         commit = self._find(repo, revision)
         if commit and folder and not any(name.startswith(f"{folder}/") for name in commit.files):
             self._refuse(404, f"{folder} does not exist", X_Error_Code="EntryNotFound")
         elif commit:
-            chosen = {name: data for name, data in sorted(commit.files.items()) if name.startswith(folder)}
-            entries = [{"type": "file", "path": n, "size": len(d), "oid": _git_oid(d)} for n, d in chosen.items()]
-            self._answer(200, entries)
+            below = f"{folder}/" if folder else ""
+            entries = [_entry(path, commit) for path in _paths(commit) if path.startswith(below) and path != folder]
+            is_recursive = "recursive=true" in urlsplit(self.path).query.lower()
+            self._answer(200, [e for e in entries if is_recursive or "/" not in e["path"].removeprefix(below)])
+
+    def paths_info(self, repo, revision):
+        asked = parse_qs(self._body().decode())["paths"]
+        commit = self._find(repo, revision)
+        if commit:
+            self._answer(200, [_entry(path, commit) for path in _paths(commit) if path in asked])
 
     def resolve(self, repo, revision, name):
         commit = self._find(repo, revision)
@@ -265,7 +277,21 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _is_large(name):
-    return name.endswith(".safetensors")
+    return name.endswith((".safetensors", ".parquet"))
+
+
+def _paths(commit):
+    """Its files and folders."""
+    folders = {str(folder) for name in commit.files for folder in PurePosixPath(name).parents} - {"."}
+    return sorted({*commit.files, *folders})
+
+
+def _entry(path, commit):
+    if path not in commit.files:
+        return {"type": "directory", "path": path, "oid": _git_oid(path.encode())}
+    data = commit.files[path]
+    large = {"lfs": {"oid": _oid(path, data), "size": len(data), "pointerSize": 1}} if _is_large(path) else {}
+    return {"type": "file", "path": path, "size": len(data), "oid": _git_oid(data), **large}
 
 
 def _git_oid(data):
@@ -280,12 +306,13 @@ _ROUTES = [
     ("GET", "/api/whoami-v2", _Handler.whoami),
     ("POST", "/api/validate-yaml", _Handler.validate),
     ("POST", "/api/repos/create", _Handler.create),
-    ("POST", f"/api/models/{_REPO}/branch/(?P<revision>.+)", _Handler.branch),
-    ("POST", f"/api/models/{_REPO}/preupload/(?P<revision>.+)", _Handler.preupload),
-    ("POST", f"/api/models/{_REPO}/commit/(?P<revision>.+)", _Handler.commit),
-    ("GET", f"/api/models/{_REPO}/tree/(?P<revision>[^/]+)(/(?P<folder>.+))?", _Handler.tree),
-    ("GET", f"/api/models/{_REPO}/revision/(?P<revision>.+)", _Handler.info),
-    ("GET", f"/api/models/{_REPO}", _Handler.info),
+    ("POST", f"/api/(?:models/)?{_REPO}/branch/(?P<revision>.+)", _Handler.branch),
+    ("POST", f"/api/(?:models/)?{_REPO}/preupload/(?P<revision>.+)", _Handler.preupload),
+    ("POST", f"/api/(?:models/)?{_REPO}/commit/(?P<revision>.+)", _Handler.commit),
+    ("GET", f"/api/(?:models/)?{_REPO}/tree/(?P<revision>[^/]+)(/(?P<folder>.+))?", _Handler.tree),
+    ("POST", f"/api/(?:models/)?{_REPO}/paths-info/(?P<revision>.+)", _Handler.paths_info),
+    ("GET", f"/api/(?:models/)?{_REPO}/revision/(?P<revision>.+)", _Handler.info),
+    ("GET", f"/api/(?:models/)?{_REPO}", _Handler.info),
     ("POST", f"/{_REPO}[.]git/info/lfs/objects/batch", _Handler.batch),
     ("PUT", "/lfs/(?P<oid>[0-9a-f]{64})", _Handler.store),
     ("GET", f"/{_REPO}/resolve/(?P<revision>[^/]+)/(?P<name>.+)", _Handler.resolve),

@@ -13,7 +13,10 @@ from safetensors import safe_open
 def test_help_names_every_command():
     result = run_command("--help")
     assert result.exit_code == 0
-    commands = "quickstart train finetune evaluate classify retrieve embed attend convert export push inspect"
+    commands = (
+        "quickstart train reproduce finetune evaluate compare score classify retrieve embed attend prepare convert export push "
+        "inspect"
+    )
     for name in commands.split():
         assert re.search(rf"\b{name}\b", result.output)
 

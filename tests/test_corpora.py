@@ -62,6 +62,29 @@ def test_made_motions_keep_their_size_in_every_unit():
         np.testing.assert_allclose(processor(row)["motion_values"], processor(direct)["motion_values"], atol=1e-4)
 
 
+@pytest.fixture
+def sharded_folder(tmp_path):
+    """A data set as the Hub has it, and what a replacement that broke off left beside it."""
+    for name in ("made", "made.new", "made.old", "made.partial"):
+        (tmp_path / name / "data").mkdir(parents=True)
+        rows = to_dataset(make_motions(5, "smpl22", 0), name)
+        for number, part in enumerate((range(2), range(2, 5))):
+            rows.select(part).to_parquet(str(tmp_path / name / "data" / f"train-{number:05d}-of-00002.parquet"))
+    return tmp_path
+
+
+def test_shards_are_one_split_in_their_order(sharded_folder):
+    ids = [motion["id"] for motion in make_motions(5, "smpl22", 0)]
+    assert load_motions(sharded_folder / "made")["train"]["id"][:] == ids
+    assert load_motions(sharded_folder)["train"]["dataset"][:] == ["made"] * 5  # and not what was left over
+
+
+def test_a_missing_shard_is_an_error(sharded_folder):
+    (sharded_folder / "made" / "data" / "train-00000-of-00002.parquet").unlink()
+    with pytest.raises(ValueError, match=r"holds 1 shards of split 'train'; expected train-00000-of-00002\.parquet to"):
+        load_motions(sharded_folder / "made")
+
+
 def test_what_is_wrong_with_a_folder_is_said(tmp_path, parquet_folder):
     with pytest.raises(FileNotFoundError, match="no folder"):
         load_motions(tmp_path / "nowhere")

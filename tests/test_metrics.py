@@ -1,41 +1,27 @@
-"""Scores against slow references that shuffle tied items in every order."""
+"""Retrieval scores against slow references that shuffle tied items in every order."""
 
-from itertools import pairwise, permutations
 from math import comb
 
 import numpy as np
 import pytest
 import torch
+from tied_scores import all_orders, cosine, tied_embeds
 
 from motionpatches.training.metrics import (
+    PROTOCOLS,
     RECALL_AT,
     chance_level,
-    classification_metrics,
     hit_probability,
-    label_map,
-    label_precisions,
+    metric_path,
+    retrieval_counts,
     retrieval_hits,
+    retrieval_intervals,
     retrieval_metrics,
+    summarize_counts,
 )
 
 
-PROTOCOLS = ("strict", "caption_equal")
-
-
-def tied_embeds(num: int, dim: int, seed: int, distinct: int) -> np.ndarray:
-    """Random rows, of which only `distinct` differ, so that many scores tie."""
-    rng = np.random.default_rng(seed)
-    return rng.normal(size=(distinct, dim))[rng.integers(distinct, size=num)]
-
-
-def cosine(a: np.ndarray, b: np.ndarray) -> float:
-    return round(float(a @ b / np.sqrt((a @ a) * (b @ b))), 9)
-
-
-def all_orders(scores: list[float]) -> list[tuple[int, ...]]:
-    """Every order of the items, best first, that the scores allow."""
-    items = range(len(scores))
-    return [order for order in permutations(items) if all(scores[i] >= scores[j] for i, j in pairwise(order))]
+WHOLE = ("strict", "caption_equal")
 
 
 def slow_retrieval(queries: np.ndarray, gallery: np.ndarray, captions: list[str]) -> dict[str, float]:
@@ -50,7 +36,7 @@ def slow_retrieval(queries: np.ndarray, gallery: np.ndarray, captions: list[str]
     return {**recalls, "MedR": np.median(ranks), "MeanR": np.mean(ranks)}
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", WHOLE)
 @pytest.mark.parametrize("seed", range(6))
 def test_ties_score_the_mean_over_every_order(protocol, seed):
     texts, motions = tied_embeds(6, 3, seed, distinct=4), tied_embeds(6, 3, seed + 100, distinct=3)
@@ -74,7 +60,7 @@ def test_a_small_example_by_hand():
     assert (equal["R@1"], equal["R@2"], equal["MedR"]) == pytest.approx((200 / 3, 100, 1))
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", WHOLE)
 @pytest.mark.parametrize(("num", "dim"), [(1, 4), (7, 4), (101, 37), (333, 256)])
 def test_a_constant_model_scores_exactly_at_chance(protocol, num, dim):
     row = np.random.default_rng(num).normal(size=(1, dim))
@@ -116,7 +102,7 @@ def test_hit_probability_matches_binomials_and_survives_large_galleries():
     assert hit_probability(10, *np.array([[0], [10**9 - 1], [1]]))[0] == pytest.approx(1e-8, rel=1e-6)
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", WHOLE)
 def test_chunks_scale_and_torch_do_not_matter(protocol):
     rng = np.random.default_rng(3)
     texts, motions = rng.normal(size=(97, 16)), rng.normal(size=(97, 16))
@@ -155,7 +141,7 @@ def test_caption_equal_never_scores_below_strict(seed):
     rng = np.random.default_rng(seed)
     texts, motions = rng.normal(size=(60, 6)), rng.normal(size=(60, 6))
     captions = [str(c) for c in rng.integers(20, size=60)]
-    strict, equal = (retrieval_metrics(texts, motions, captions, protocol) for protocol in PROTOCOLS)
+    strict, equal = (retrieval_metrics(texts, motions, captions, protocol) for protocol in WHOLE)
     for direction in ("t2m", "m2t"):
         for name, value in strict[direction].items():
             better = equal[direction][name] - value
@@ -185,7 +171,7 @@ GOOD = np.eye(4)
         ((GOOD, GOOD, ["a", "b"]), "2 captions for 4 items"),
         ((GOOD, GOOD, "abcd", "caption_equal"), "one string"),
         ((GOOD, GOOD, None, "caption_equal"), "pass the N captions"),
-        ((GOOD, GOOD, None, "best"), "'best'; known: strict, caption_equal"),
+        ((GOOD, GOOD, None, "best"), "'best'; known: strict, caption_equal, threshold, nsim, small"),
         ((GOOD, GOOD, None, "strict", 0), "chunk_size is 0"),
     ],
 )
@@ -202,104 +188,6 @@ def test_chance_errors(arguments, message):
         chance_level(*arguments)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_classification_is_the_mean_over_every_order(seed):
-    rng = np.random.default_rng(seed)
-    scores, labels = rng.integers(3, size=(9, 5)).astype(float), rng.integers(4, size=9)
-    result = classification_metrics(scores, labels, topk=(1, 3))
-    hits = {
-        k: np.array(
-            [
-                np.mean([label in order[:k] for order in all_orders(list(row))])
-                for row, label in zip(scores, labels, strict=True)
-            ]
-        )
-        for k in (1, 3)
-    }
-    assert result["top1"] == pytest.approx(100 * hits[1].mean())
-    assert result["top3"] == pytest.approx(100 * hits[3].mean())
-    assert result["macro_top1"] == pytest.approx(100 * np.mean([hits[1][labels == c].mean() for c in set(labels)]))
-
-
-def test_classification_by_hand():
-    scores = torch.tensor([[0.9, 0.1, 0.0], [0.8, 0.1, 0.1], [0.7, 0.2, 0.1], [0.2, 0.5, 0.3]])
-    result = classification_metrics(scores, torch.tensor([0, 0, 0, 2]), topk=(1, 2, 5))
-    assert (result["top1"], result["top2"], result["top5"], result["macro_top1"]) == (75, 100, 100, 50)
-    assert (result["num_classes"], result["num"]) == (3, 4)
-    assert result["chance"] == pytest.approx({"top1": 100 / 3, "top2": 200 / 3, "top5": 100, "macro_top1": 100 / 3})
-
-
-def test_constant_classifier_scores_at_chance():
-    result = classification_metrics(np.zeros((50, 60)), np.arange(50) % 7)
-    for name, value in result["chance"].items():
-        assert result[name] == pytest.approx(value, abs=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("scores", "labels", "message"),
-    [
-        (GOOD, [0, 1, 2], r"labels has shape \(3,\) for 4 rows"),
-        (GOOD, [0, 1, 2, 4], r"0..4; scores has columns 0..3"),
-        (GOOD, [0, 1, 2, -1], r"-1..2"),
-        (GOOD, [0.0, 1.0, 2.0, 3.0], "float64"),
-        (GOOD * np.nan, [0, 1, 2, 3], "scores holds NaN"),
-        (GOOD[0], [0], r"scores has shape \(4,\)"),
-        (GOOD[:0], [], r"scores has shape \(0, 4\)"),
-    ],
-)
-def test_classification_errors(scores, labels, message):
-    with pytest.raises(ValueError, match=message):
-        classification_metrics(scores, labels)
-    with pytest.raises(ValueError, match="at least 1"):
-        classification_metrics(GOOD, [0, 1, 2, 3], topk=(0,))
-
-
-def slow_average_precision(order: tuple[int, ...], positive: list[bool]) -> float:
-    found, precisions = 0, []
-    for position, item in enumerate(order, start=1):
-        if positive[item]:
-            found += 1
-            precisions.append(found / position)
-    return sum(precisions) / len(precisions)
-
-
-@pytest.mark.parametrize("distinct", [1, 2, 4, 6])
-def test_label_map_is_the_mean_over_every_order(distinct):
-    queries, gallery = tied_embeds(5, 3, distinct, 5), tied_embeds(6, 3, distinct + 50, distinct)
-    query_labels, gallery_labels = [0, 1, 2, 0, 1], [0, 1, 0, 2, 1, 0]
-    expected = [
-        np.mean([slow_average_precision(order, [other == label for other in gallery_labels]) for order in orders])
-        for query, label in zip(queries, query_labels, strict=True)
-        for orders in [all_orders([cosine(query, item) for item in gallery])]
-    ]
-    for chunk_size in (2, 1024):
-        result = label_map(queries, gallery, query_labels, gallery_labels, chunk_size)
-        assert result == pytest.approx(100 * np.mean(expected), abs=1e-9)
-
-
-def test_label_map_by_hand_with_labels_of_any_kind():
-    gallery = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.5, 0.5], [0.0, 1.0]])
-    query = np.array([[2.0, 0.0]])
-    labels = [("walk", "old"), ("run", "old"), ("walk", "old"), ("run", "old")]
-    assert label_map(query, gallery, labels[:1], labels) == pytest.approx(100 * (1 + 2 / 3) / 2)
-    assert label_map(query, gallery, np.array(["run"]), [label[0] for label in labels]) == pytest.approx(50)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((GOOD, np.ones((4, 2)), [0] * 4, [0] * 4), r"\(4, 4\).*\(4, 2\)"),
-        ((GOOD, GOOD, [0] * 3, [0] * 4), "3 query_labels for 4 rows"),
-        ((GOOD, GOOD, [0] * 4, [0] * 5), "5 gallery_labels for 4 rows"),
-        ((GOOD, GOOD, ["jump"] * 4, ["run"] * 4), r"\['jump'\]"),
-        ((GOOD[:0], GOOD, [], ["run"] * 4), r"query_embeds has shape \(0, 4\)"),
-    ],
-)
-def test_label_map_errors(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        label_map(*arguments)
-
-
 def test_recalls_are_the_means_of_the_hits_of_each_query():
     rng = np.random.default_rng(0)
     texts, motions = rng.integers(-2, 3, size=(2, 30, 4)) + 0.5  # few values: ties
@@ -313,6 +201,154 @@ def test_recalls_are_the_means_of_the_hits_of_each_query():
                 assert 100 * hits[way].mean() == pytest.approx(recalls[way][f"R@{k}"])
     with pytest.raises(ValueError, match=r"text_embeds has shape \(3, 4\)"):
         retrieval_hits(texts[:3], motions, 1)
-    assert label_map(texts, motions, captions, captions) == pytest.approx(
-        100 * label_precisions(texts, motions, captions, captions).mean()
+
+
+def published(queries, gallery, captions):
+    """The published evaluation: the best rank among equal captions, and the median of ranks that count from 1."""
+    scores = queries @ gallery.T
+    ranks = np.array(
+        [
+            min(rank for rank, item in enumerate(np.argsort(-row)) if captions[item] == captions[i])
+            for i, row in enumerate(scores)
+        ]
     )
+    return {**{f"R@{k}": 100 * np.mean(ranks < k) for k in RECALL_AT}, "MedR": np.median(ranks + 1)}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_caption_equal_is_the_published_definition_where_nothing_ties(seed):
+    rng = np.random.default_rng(seed)
+    texts, motions = rng.normal(size=(2, 150, 12))
+    texts, motions = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (texts, motions))
+    captions = [f"caption {c}" for c in rng.integers(60, size=150)]
+    found = retrieval_metrics(texts, motions, captions, "caption_equal")
+    for way, expected in (("t2m", published(texts, motions, captions)), ("m2t", published(motions, texts, captions))):
+        assert {key: found[way][key] for key in expected} == pytest.approx(expected)
+
+
+def example(num=240, seed=0):
+    """Embeddings with ties, repeated captions, and sentence embeddings of which some are alike."""
+    rng = np.random.default_rng(seed)
+    captions = [f"caption {c}" for c in rng.integers(num * 4 // 5, size=num)]
+    sentence_of = {caption: rng.normal(size=6) for caption in sorted(set(captions))}
+    texts = tied_embeds(num, 9, seed, num // 2).astype(np.float32)
+    motions = (texts + 0.7 * tied_embeds(num, 9, seed + 1, num // 2)).astype(np.float32)
+    return texts, motions, captions, np.array([sentence_of[c] for c in captions]), [f"motion {i:04}" for i in range(num)]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_no_order_of_the_pairs_changes_anything(protocol):
+    texts, motions, captions, sentences, ids = example()
+    first = retrieval_metrics(texts, motions, captions, protocol, sentence_embeds=sentences, ids=ids)
+    for seed in range(3):
+        order = np.random.default_rng(seed).permutation(len(ids))
+        shuffled = [[values[i] for i in order] for values in (captions, ids)]
+        again = retrieval_metrics(
+            texts[order], motions[order], shuffled[0], protocol, 7 + seed, sentences[order], shuffled[1]
+        )
+        assert again == first  # to the last bit
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_constant_model_is_at_chance_under_every_protocol(protocol):
+    _, _, captions, sentences, ids = example()
+    row = np.random.default_rng(5).normal(size=(1, 33))
+    constant = np.repeat(row, len(ids), axis=0)
+    found = retrieval_metrics(constant, 3 * constant, captions, protocol, sentence_embeds=sentences, ids=ids)
+    chance = chance_level(captions, protocol, sentences, ids)
+    for way in ("t2m", "m2t"):
+        assert found[way] == pytest.approx(chance[way], abs=1e-11, rel=0)
+    assert 0 < chance["t2m"]["R@1"] < 10
+
+
+def test_threshold_takes_alike_sentences_as_right_and_only_those():
+    motions = np.eye(4)
+    texts = motions[[1, 0, 2, 3]]  # texts 0 and 1 find each other's motion
+    angles = np.arccos([1.0, 0.901, 0.0, 0.899])
+    sentences = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    assert retrieval_metrics(texts, motions)["t2m"]["R@1"] == 50
+    assert retrieval_metrics(texts, motions, None, "threshold", sentence_embeds=sentences)["t2m"]["R@1"] == 100
+    sentences[1] = sentences[2]  # no longer alike
+    assert retrieval_metrics(texts, motions, None, "threshold", sentence_embeds=100 * sentences)["t2m"]["R@1"] == 50
+
+
+def test_threshold_with_a_sentence_of_its_own_for_each_is_strict_and_with_equal_ones_caption_equal():
+    texts, motions, captions, _, _ = example()
+    distinct = np.eye(len(captions))
+    strict = retrieval_metrics(texts, motions)
+    assert retrieval_metrics(texts, motions, None, "threshold", sentence_embeds=distinct) == strict
+    names = sorted(set(captions))
+    equal = np.eye(len(names))[[names.index(caption) for caption in captions]]
+    found = retrieval_metrics(texts, motions, None, "threshold", sentence_embeds=equal)
+    assert found == retrieval_metrics(texts, motions, captions, "caption_equal") != strict
+
+
+def test_nsim_is_strict_among_the_selected_pairs():
+    from motionpatches.training.protocols import dissimilar_rows
+
+    texts, motions, captions, sentences, ids = example()
+    rows = dissimilar_rows(captions, sentences, ids=ids)
+    found = retrieval_metrics(texts, motions, captions, "nsim", sentence_embeds=sentences, ids=ids)
+    assert found == retrieval_metrics(texts[rows], motions[rows])
+    assert chance_level(captions, "nsim", sentences, ids)["t2m"]["R@1"] == pytest.approx(1)
+
+
+def test_small_batches_are_galleries_of_their_own():
+    rng = np.random.default_rng(0)
+    directions = rng.normal(size=(48, 64))
+    motions = np.repeat(directions, 2, axis=0)  # each has a twin, with a caption of its own
+    captions = [f"caption {row}" for row in range(96)]
+    scored = retrieval_metrics(motions, motions, captions, "small")
+    # A twin is in the same batch of 32 with probability 31 / 95, and then takes half of the first places.
+    assert scored["t2m"]["R@1"] == pytest.approx(100 * (1 - 31 / 95 / 2), abs=4)
+    assert scored["t2m"]["R@2"] == 100
+    assert retrieval_metrics(motions, motions, captions)["t2m"]["R@1"] == 50
+    assert chance_level(captions, "small")["t2m"] == pytest.approx(chance_level(32)["t2m"])
+    equal = retrieval_metrics(motions, motions, [f"caption {row // 2}" for row in range(96)], "small")
+    assert equal["m2t"]["R@1"] == 100  # equal captions are all correct
+
+
+def test_counts_hold_all_that_the_metrics_say():
+    texts, motions, captions, sentences, ids = example()
+    for protocol in ("strict", "caption_equal", "threshold", "nsim"):
+        asked = (captions, protocol, None, sentences, ids)
+        counts = retrieval_counts(texts, motions, *asked)
+        found = {way: summarize_counts(values) for way, values in counts.items()}
+        assert found == retrieval_metrics(texts, motions, *asked)
+    with pytest.raises(ValueError, match="'small' asks each query in several batches"):
+        retrieval_counts(texts, motions, captions, "small")
+
+
+def test_intervals_hold_the_number_and_shrink_with_the_queries():
+    widths = []
+    for num in (50, 200):
+        rng = np.random.default_rng(0)
+        texts = rng.normal(size=(num, 40))
+        counts = retrieval_counts(texts, texts + 2 * rng.normal(size=(num, 40)))
+        for way, intervals in retrieval_intervals(counts).items():
+            for name, (low, high) in intervals.items():
+                assert low <= summarize_counts(counts[way])[name] <= high
+        low, high = retrieval_intervals(counts)["t2m"]["R@5"]
+        widths.append(high - low)
+    assert 0 < widths[1] < widths[0]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "arguments", "message"),
+    [
+        ("small", {}, "pass the N captions"),
+        ("nsim", {"captions": list("abcd")}, "'nsim' compares sentence embeddings, but sentence_embeds is None"),
+        ("threshold", {}, "by a sentence encoder that is not the model under test"),
+        ("threshold", {"sentence_embeds": np.eye(3)}, "3 rows of sentence_embeds for 4 items"),
+        ("threshold", {"sentence_embeds": np.zeros((4, 2))}, "sentence_embeds has 4 zero rows"),
+        ("small", {"captions": list("abcd"), "ids": ["a"]}, "1 ids for 4 items"),
+    ],
+)
+def test_what_a_protocol_needs_is_said(protocol, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        retrieval_metrics(GOOD, GOOD, protocol=protocol, **arguments)
+
+
+def test_a_metric_that_is_not_there_names_those_that_are():
+    with pytest.raises(ValueError, match=r"no metric 'bleu' .* motion_generation, motion_retrieval"):
+        metric_path("bleu")

@@ -20,12 +20,11 @@ from transformers import (
 
 from motionpatches import make_motions
 from motionpatches.processing.corpora import to_dataset
-from motionpatches.training import loop, reproduction
+from motionpatches.training import loop, protocols, reproduction
 from motionpatches.training.builder import train_tokenizer
-from motionpatches.training.metrics import chance_level, retrieval_metrics
 from motionpatches.training.paper_tables import list_tables, load_table
 from motionpatches.training.recipe import list_recipes
-from motionpatches.training.reproduction import Request, draw_batches, make_plan, small_batches
+from motionpatches.training.reproduction import Request, make_plan
 
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
@@ -120,7 +119,7 @@ def everything(data, weights, tmp_path_factory):
     """All tables, reproduced once: the output folder and what was printed."""
     output = tmp_path_factory.mktemp("reproduced")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(reproduction, "_SMALL_BATCH", 4)
+        patched.setattr(protocols, "SMALL_BATCH", 4)
         result = command(["all"], data, output, weights)
     assert result.exit_code == 0, result.output
     return output, result.output
@@ -384,31 +383,6 @@ def test_the_list_has_every_table_and_the_tables_every_recipe_of_the_paper():
     others = {"quickstart", "humanml3d_published", "kitml_published"}
     assert {name for name in list_recipes() if not name.startswith("open_mocap")} - others == used
     assert all(recipe in printed for recipe in used)
-
-
-def test_small_batches_are_galleries_of_their_own():
-    rng = np.random.default_rng(0)
-    directions = rng.normal(size=(48, 64))
-    motions = np.repeat(directions, 2, axis=0)  # each has a twin, with a caption of its own
-    captions = [f"caption {row}" for row in range(96)]
-    scored, chance = small_batches(motions, motions, captions)
-    # A twin is in the same batch of 32 with probability 31 / 95, and then takes half of the first places.
-    assert scored["t2m"]["R@1"] == pytest.approx(100 * (1 - 31 / 95 / 2), abs=4)
-    assert scored["t2m"]["R@2"] == 100
-    assert retrieval_metrics(motions, motions, captions)["t2m"]["R@1"] == 50
-    assert chance["t2m"] == pytest.approx(chance_level(32)["t2m"])
-    equal, _ = small_batches(motions, motions, [f"caption {row // 2}" for row in range(96)])
-    assert equal["m2t"]["R@1"] == 100  # equal captions are all correct
-
-
-def test_small_batches_are_whole_and_seeded():
-    batches = [tuple(batch) for batch in draw_batches(70)]
-    assert {len(batch) for batch in batches} == {32}
-    assert len(batches) == 20
-    assert all(len(set(batches[place] + batches[place + 1])) == 64 for place in range(0, 20, 2))
-    assert batches == [tuple(batch) for batch in draw_batches(70)]
-    with pytest.warns(UserWarning, match="5 pairs do not fill a batch of 32"):
-        assert [list(batch) for batch in draw_batches(5)] == [[0, 1, 2, 3, 4]]
 
 
 def test_the_page_names_the_command_and_the_recipes_of_every_table():

@@ -112,19 +112,24 @@ def test_buckets_bring_like_lengths_together_and_keep_each_row_once():
 
 
 def test_rows_of_a_kind_meet_and_none_is_lost():
-    captions = [[f"caption {row}"] for row in range(41)]
-    kinds = ["lone"] + ["cmu"] * 15 + ["utd"] * 25
-    sampler = PairBatchSampler(captions, 5, kinds=kinds)
-    firsts = set()
-    for epoch in range(20):
-        batches = sampler.make_batches(epoch)
-        assert len(rows_of(batches)) == 40  # 41 rows: the last one alone fills no batch
-        mixed = [batch for batch in batches if len({kinds[key.row] for key in batch}) > 1]
-        assert len(mixed) <= 2
+    captions = [[f"caption {row}"] for row in range(401)]
+    kinds = ["lone"] + ["cmu"] * 150 + ["utd"] * 250
+    share, apart, firsts, partners = [], [], set(), set()
+    for seed in range(5):
+        batches = PairBatchSampler(captions, 10, seed, kinds=kinds).make_batches(seed)
+        assert len(rows_of(batches)) == 400  # the last one alone fills no batch
+        counts = [max(sum(kinds[key.row] == kind for key in batch) for kind in ("cmu", "utd")) for batch in batches]
+        share.append(np.mean(counts) / 10)
+        mixed = PairBatchSampler(captions, 10, seed).make_batches(seed)
+        apart.append(
+            np.mean([max(sum(kinds[k.row] == kind for k in batch) for kind in ("cmu", "utd")) for batch in mixed]) / 10
+        )
         firsts.add(kinds[batches[0][0].row])
+        partners |= {kinds[key.row] for batch in batches for key in batch if kinds[batch[0].row] != kinds[key.row]}
+    assert 0.8 < min(share) <= max(share) < 0.95  # three quarters, and what of the rest happens to be of the kind
+    assert max(apart) < 0.75
     assert {"cmu", "utd"} <= firsts  # batches come in random order
-    apart = PairBatchSampler(captions, 5)
-    assert sum(len({kinds[key.row] for key in batch}) > 1 for batch in apart) > 2
+    assert {"cmu", "utd"} <= partners  # kinds meet
 
 
 def test_a_resumed_epoch_leaves_out_the_batches_that_were_seen():

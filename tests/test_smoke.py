@@ -12,6 +12,7 @@ from transformers import AutoModel, AutoProcessor, pipeline
 
 import motionpatches
 from motionpatches.training.export import card_template, save_checkpoint
+from motionpatches.training.metrics import metric_path
 from motionpatches.training.recipe import list_recipes
 
 
@@ -30,6 +31,17 @@ def test_package_data_is_there():
     assert (resources.files("motionpatches") / "py.typed").is_file()
     assert {"open_mocap", "quickstart"} <= set(list_recipes())
     assert "## Licence and limits" in card_template().read_text(encoding="utf-8")
+
+
+def test_metrics_load_by_path_without_a_network():
+    code = (
+        "import sys, evaluate; metric = evaluate.load(sys.argv[1]); embeds = [[1.0, 0.0], [0.0, 1.0]]; "
+        "print(metric.compute(text_embeds=embeds, motion_embeds=embeds[::-1])['t2m'])"
+    )
+    command = [sys.executable, "-c", code, metric_path("motion_retrieval")]
+    offline = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_EVALUATE_OFFLINE": "1"}
+    found = subprocess.run(command, env=offline, capture_output=True, text=True, check=True)
+    assert "'R@1': 0.0, 'R@2': 100.0" in found.stdout
 
 
 def test_generic_folder_names_are_not_importable(tmp_path):

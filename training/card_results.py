@@ -10,15 +10,15 @@ from typing import Any
 
 from torch import nn
 
+from .protocols import PROTOCOLS
+
 
 _COLUMNS = ("R@1", "R@2", "R@3", "R@5", "R@10", "MedR")
 _JUDGED = (1, 5, 10)  # the recalls that choose the best epoch
-_PROTOCOLS = {
-    "strict": "only a motion's own caption, and only a caption's own motion, is right",
-    "caption_equal": "every motion with an equal caption is right, the best rank counts (the published protocol)",
-}
 # Keys of a gallery that a card states, or that print_classification shows and a card has no room for.
-_RETRIEVAL_KEYS = {"num", "distinct_captions", "statistics", "retrieval", "chance", "zero_shot"}
+_RETRIEVAL_KEYS = {
+    "num", "distinct_captions", "statistics", "retrieval", "chance", "zero_shot", "protocols", "intervals", "label_map",
+}  # fmt: skip
 _CLASSIFIER_KEYS = {"num", "num_classes", "top1", "top5", "macro_top1", "chance", "majority", "confused", "left_out"}
 # Fields of a recipe that stand in a checkpoint too.
 _IN_CONFIG = ("projection_dim", "motion_pooling", "text_pooling", "num_persons")
@@ -221,7 +221,10 @@ def describe_results(files: Sequence[ResultsFile]) -> str:
     measured = [file for file in files if file.galleries]
     notes = []
     if any("retrieval" in result for file in measured for result in file.galleries.values()):
-        protocols = "; ".join(f"*{name}*: {meaning}" for name, meaning in _PROTOCOLS.items())
+        used = {
+            name: None for file in measured for result in file.galleries.values() for name in result.get("retrieval", ())
+        }
+        protocols = "; ".join(f"*{name}*: {PROTOCOLS[name.split(' (')[0]]}" for name in used)
         notes.append(
             "Retrieval: recalls in percent, MedR is the median rank; a gallery holds one item for each motion, with its first "
             f"caption. {protocols}. *chance* is what a model that scores all items alike gets."
@@ -253,7 +256,7 @@ def describe_validation(record: Mapping[str, Any], names: Sequence[str] | None =
     return (
         "### Validation while training\n\n**These are no test results.** They were measured on the validation split at the end "
         f"of epoch {record['epoch']}, to choose the best checkpoint of the run, and flatter it. What decides is the mean of the "
-        f"recalls, {mean}. In percent; protocol: {_PROTOCOLS['strict']}.\n\n"
+        f"recalls, {mean}. In percent; protocol: {PROTOCOLS['strict']}.\n\n"
         + _table([*columns, *(["zero-shot top-1"] if has_labels else [])], rows)
     )
 

@@ -168,22 +168,45 @@ def evaluate(
         list[str] | None, typer.Option(help="Which folders of the data to take; default all. Repeatable.")
     ] = None,
     hypothesis_template: Template = None,
+    protocols: Annotated[
+        list[str] | None,
+        typer.Option("--protocol", help="Besides strict and caption_equal: small, label, threshold or nsim. Repeatable."),
+    ] = None,
+    sentence_encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="Encoder of sentence-transformers that tells how alike captions are.", metavar="NAME=FOLDER|HUB_ID"
+        ),
+    ] = None,
+    intervals: Annotated[
+        bool, typer.Option("--intervals", help="Add 95% intervals, by a bootstrap over the queries.")
+    ] = False,
     output: Annotated[Path | None, typer.Option(help="Write the results to this JSON file.")] = None,
+    save_queries: Annotated[
+        bool, typer.Option("--save-queries", help="Write how each query fared too, for motionpatches compare.")
+    ] = False,
 ) -> None:
     """Measure retrieval in both directions and zero-shot classification; or, of a classifier, its accuracy."""
     from ..processing.corpora import load_split
     from .card_results import weights_fingerprint
     from .classifier import evaluate_classifier, holds_classifier, load_classifier, print_classification
     from .evaluation import evaluate as judge
-    from .evaluation import print_evaluation
+    from .evaluation import galleries_digest, print_evaluation
     from .inference import load_checkpoint
     from .loop import describe_data
     from .results import command_line, environment, read_training_facts, write_json
+    from .sentences import SentenceEncoder
 
-    template: dict[str, Any] = {} if hypothesis_template is None else {"hypothesis_template": hypothesis_template}
+    wanted: dict[str, Any] = {} if hypothesis_template is None else {"hypothesis_template": hypothesis_template}
+    if save_queries and output is None:
+        raise ValueError("--save-queries writes into the file of --output; name one")
+    facts: dict[str, Any] = {"task": "evaluate", "command": command_line()}
     if holds_classifier(checkpoint):
-        if template:
-            raise ValueError(f"{checkpoint!r} holds a classifier with classes of its own; leave --hypothesis-template out")
+        if wanted or protocols or sentence_encoder or intervals or save_queries:
+            raise ValueError(
+                f"{checkpoint!r} holds a classifier with classes of its own; leave --hypothesis-template, --protocol, "
+                "--sentence-encoder, --intervals and --save-queries out"
+            )
         classifier, motion_processor = load_classifier(checkpoint)
         rows = load_split(data, split, datasets)
         results = evaluate_classifier(classifier, motion_processor, rows, split, progress=True)
@@ -192,14 +215,63 @@ def evaluate(
     else:
         model, processor = load_checkpoint(checkpoint)
         rows = load_split(data, split, datasets)
-        results = judge(model, processor, rows, **template, progress=True)
+        wanted |= {"more_protocols": protocols or (), "intervals": intervals, "confusion": output is not None}
+        wanted["sentence_encoder"] = None if sentence_encoder is None else SentenceEncoder.parse(sentence_encoder)
+        results = judge(model, processor, rows, **wanted, queries=save_queries, progress=True)
         print_evaluation(results, console)
         judged = model
+        facts["galleries"] = galleries_digest(rows)
+        if save_queries:
+            facts["queries"] = {name: result.pop("queries") for name, result in results.items()}
     if output is not None:
-        facts = {"task": "evaluate", "command": command_line(), "data": describe_data(rows), "split": split}
-        facts["weights"] = weights_fingerprint(judged)
+        facts |= {"data": describe_data(rows), "split": split, "weights": weights_fingerprint(judged)}
         training = read_training_facts(checkpoint)
         write_json(output, {**facts, "training": training, "results": results, **environment()})
+        console.print(f"written to {output}", highlight=False)
+
+
+@command
+def compare(
+    first: Annotated[Path, typer.Argument(help="Results file of evaluate.")],
+    second: Annotated[Path, typer.Argument(help="Another one, of the same data.")],
+    output: Annotated[Path | None, typer.Option(help="Write the comparison to this JSON file.")] = None,
+) -> None:
+    """Put two evaluations side by side, with the 95% interval of the paired difference where both saved their queries."""
+    from .comparison import compare as put_side_by_side
+    from .comparison import print_comparison
+    from .results import command_line, environment, write_json
+
+    compared = put_side_by_side(first, second)
+    print_comparison(compared, console)
+    if output is not None:
+        write_json(output, {"task": "compare", "command": command_line(), **compared, **environment()})
+        console.print(f"written to {output}", highlight=False)
+
+
+@command
+def score(
+    checkpoint: Checkpoint,
+    generated: Annotated[
+        Path, typer.Argument(help="Folder of generated motions: motion data, captioned with their texts, or motion files.")
+    ],
+    reference: Annotated[Path | None, typer.Option(help="Folder of real motions, for FID.")] = None,
+    split: Annotated[str, typer.Option(help="Which split of motion data to take.")] = "test",
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    output: Annotated[Path | None, typer.Option(help="Write the scores to this JSON file.")] = None,
+) -> None:
+    """Score a motion generator: motion-text score, R-precision, multimodal distance, FID, diversity, multimodality."""
+    from .card_results import weights_fingerprint
+    from .generation_metrics import print_scores, score_motions
+    from .inference import load_checkpoint, load_gallery
+    from .results import command_line, environment, write_json
+
+    model, processor = load_checkpoint(checkpoint)
+    real = None if reference is None else load_gallery(reference, split)
+    scores = score_motions(model, processor, load_gallery(generated, split), real, seed)
+    print_scores(scores, console)
+    if output is not None:
+        facts = {"task": "score", "command": command_line(), "seed": seed, "weights": weights_fingerprint(model)}
+        write_json(output, {**facts, "scores": scores, **environment()})
         console.print(f"written to {output}", highlight=False)
 
 
@@ -326,6 +398,44 @@ def embed(
         ids, embeddings = gallery.ids, embed_motions(model, processor, gallery.motions, progress=True)
     write_embeddings(output, ids, embeddings)
     console.print(f"{len(ids)} embeddings of {embeddings.shape[1]} dimensions written to {output}", highlight=False)
+
+
+@command
+def prepare(
+    name: Annotated[
+        str, typer.Argument(help="humanml3d, kitml, babel60, babel120, interhuman, ntu; folder: files with a table.")
+    ],
+    root: Annotated[Path, typer.Option(help="Folder of the data set, in the layout of its owner.")],
+    output: Annotated[Path, typer.Option(help="Folder for Parquet files, card and report; it appears when it is whole.")],
+    num_workers: Annotated[int | None, typer.Option(help="Processes; default one for each core.", min=1)] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a data set in --output.")] = False,
+    sub_clips: Annotated[
+        bool | None,
+        typer.Option("--sub-clips/--no-sub-clips", help="HumanML3D, KIT-ML: rows of captions of a part; default yes."),
+    ] = None,
+    amass: Annotated[Path | None, typer.Option(help="BABEL: folder of AMASS; default amass in --root.")] = None,
+    body_model: Annotated[Path | None, typer.Option(help="BABEL: the body model; default body_models in --root.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="NTU RGB+D: xsub (the default), xview or xset.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Folder: seed of splits that the table does not say; default 0.")] = None,
+    skeleton: Skeleton = None,
+    fps: Fps = None,
+    push_to: Annotated[str | None, typer.Option("--push-to-hub", help="Name on the Hub, user/name, to push to.")] = None,
+    private: Annotated[
+        bool | None, typer.Option("--private/--public", help="Of a new repository; default private unless all may share it.")
+    ] = None,
+) -> None:
+    """Make a data set of a download: HumanML3D, KIT-ML, BABEL, InterHuman, NTU RGB+D, or motion files with a table. Resumable."""
+    from .preparing import available_cores, make_corpus, print_report, push_dataset
+    from .preparing import prepare as build
+
+    of_owner = {"sub_clips": sub_clips, "amass": amass, "body_model": body_model, "protocol": protocol}
+    corpus = make_corpus(name, root, **of_owner, seed=seed, skeleton=skeleton, fps=fps)
+    report = build(corpus, output, num_workers or available_cores(), overwrite, progress=True)
+    print_report(report, console)
+    console.print(f"prepared: {output}", highlight=False, markup=False)
+    if push_to is not None:
+        commit = push_dataset(output, push_to, private)
+        console.print(f"pushed: {commit.commit_url}", highlight=False, markup=False, soft_wrap=True)
 
 
 @command

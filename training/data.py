@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from transformers import BatchFeature
 
 from ..processing.mirroring import mirror_caption, mirror_joints
+from ..processing.motion_table import MotionTable
 from ..processing.patches import num_windows
 from ..processing.processing_motionpatches import MotionPatchProcessor, MotionTextProcessor, ResolvedMotion
 from ..processing.skeletons import UNITS
@@ -40,7 +41,7 @@ class MotionDataset(torch.utils.data.Dataset):
     """
 
     def __init__(self, rows: Dataset, processor: MotionPatchProcessor, augmentation: Augmentation | None = None) -> None:
-        self.rows = rows.with_format("numpy", columns=["joints"], output_all_columns=True)
+        self.rows = MotionTable(rows)
         self.motion_processor = processor
         self.augmentation = augmentation or Augmentation()
 

@@ -146,7 +146,7 @@ class RunArguments(OptimisationArguments):
     )
     batch_by: str | None = field(
         default=None,
-        metadata={"help": "motions with the same value of this column, such as dataset, fill a batch; empty: any"},
+        metadata={"help": "three quarters of a batch share the value of this column, such as dataset; empty: any"},
     )
     length_groups: int = field(
         default=4, metadata={"help": "encode a batch in up to so many groups of like length: the same loss, less padding"}

@@ -4,25 +4,22 @@ import functools
 import gc
 import json
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from datasets import Dataset, DatasetDict
+from datasets import DatasetDict
 from rich.console import Console
 from rich.table import Column, Table
 
-from ..processing.corpora import SPLITS, load_motions
+from ..processing.corpora import SPLITS, load_motions, split_files
 from .builder import fit_processor
 from .card_results import weights_fingerprint
-from .evaluation import embed_motions, embed_texts, evaluate
+from .evaluation import evaluate
 from .inference import load_checkpoint
 from .loop import describe_data, train
-from .metrics import chance_level, retrieval_metrics
 from .paper_tables import PaperTable, list_tables, load_table, pick_numbers, print_table
 from .recipe import Recipe, load_recipe
 from .results import command_line, environment, read_training_facts, shorten_path, write_json
@@ -33,8 +30,6 @@ FORMS = ("paper", "published")
 TEMPLATE = "A person {}"  # section 5.2, without a full stop
 _BASES = ("humanml3d", "kitml")  # what all recipes of the tables stand on, with a recipe for each form
 _TOWERS = ("motion_name", "text_name")
-_SMALL_BATCH = 32  # section 4.2
-_SMALL_SHUFFLES = 10
 _DATA_FILES = "data_files.json"
 _DECIDED = {
     "seed": "--seed",
@@ -229,8 +224,9 @@ def is_judged(judgement: Judgement, request: Request) -> bool:
 
 def _data_files(data: Path, names: Sequence[str] | None, splits: Sequence[str] = SPLITS) -> dict[str, int]:
     """The files of data sets and their sizes, by which other data of the same name is known."""
-    files = [data / name / f"{split}.parquet" for name in names or () for split in splits]
-    return {str(file.relative_to(data)): file.stat().st_size for file in files if file.exists()}
+    found = [split_files(data / name) for name in names or ()]
+    files = [file for parts in found for split in splits for file in parts.get(split, [])]
+    return {str(file.relative_to(data)): file.stat().st_size for file in files}
 
 
 def _check_same_files(record: Path, found: Mapping[str, int], what: Path) -> None:
@@ -246,7 +242,7 @@ def _missing_files(plan: Plan, request: Request) -> list[str]:
     left = [job for job in jobs.values() if run_state(job, request) != "finished"]
     needed = [f"{name}/train.parquet" for job in left for name in job.recipe.run.datasets or ()]
     needed += [f"{judgement.data}/test.parquet" for judgement in judgements if not is_judged(judgement, request)]
-    return [file for file in dict.fromkeys(needed) if not (request.data / file).exists()]
+    return [file for file in dict.fromkeys(needed) if Path(file).stem not in split_files(request.data / Path(file).parent)]
 
 
 def _check_data(plans: Mapping[str, Plan], request: Request) -> None:
@@ -296,8 +292,7 @@ def judge(judgement: Judgement, request: Request) -> dict[str, Any]:
     known = set(patches.statistics)
     if "train" in splits:
         fit_processor(patches, splits["train"], patches.per_skeleton, only_new=True)
-    results = evaluate(model, processor, rows, hypothesis_template=TEMPLATE, progress=True)
-    _add_small_batches(results["all"], model, processor, rows)
+    results = evaluate(model, processor, rows, TEMPLATE, progress=True, more_protocols=("small",))
     content = {
         "task": "evaluate",
         "command": command_line(),
@@ -317,49 +312,6 @@ def judge(judgement: Judgement, request: Request) -> dict[str, Any]:
 @functools.lru_cache(maxsize=8)
 def _load(data: Path, names: tuple[str, ...]) -> DatasetDict:
     return load_motions(data, names)  # once: most tables train many models on the same data
-
-
-def _add_small_batches(gallery: dict[str, Any], model: Any, processor: Any, rows: Dataset) -> None:
-    captions = [texts[0] for texts in rows["captions"]]
-    motions, texts = embed_motions(model, processor, rows, progress=True), embed_texts(model, processor, captions)
-    gallery["retrieval"]["small"], gallery["chance"]["small"] = small_batches(texts, motions, captions)
-
-
-def small_batches(
-    text_embeds: np.ndarray, motion_embeds: np.ndarray, captions: Sequence[str]
-) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:
-    """Retrieval within batches of 32 pairs, averaged over the batches (paper section 4.2, “Small batches”), and its chance level.
-
-    Args:
-        text_embeds, motion_embeds, captions: As in `metrics.retrieval_metrics`; equal captions of a batch are all correct.
-
-    Returns:
-        Both in the layout of `metrics.retrieval_metrics`; `"MedR"` is the mean of the batches' medians.
-    """
-    scored, chance = [], []
-    for batch in draw_batches(len(captions)):
-        own = [captions[row] for row in batch]
-        scored.append(retrieval_metrics(text_embeds[batch], motion_embeds[batch], own, "caption_equal"))
-        chance.append(chance_level(own, "caption_equal"))
-    return _mean(scored), _mean(chance)
-
-
-def draw_batches(num: int, seed: int = 0) -> Iterator[np.ndarray]:
-    """Rows of whole batches of 32 from ten random orders of `num` rows; of fewer than 32 rows, all of them, with a warning."""
-    if num < _SMALL_BATCH:
-        warnings.warn(f"{num} pairs do not fill a batch of {_SMALL_BATCH}; they are judged as one batch", stacklevel=3)
-        yield np.arange(num)
-        return
-    generator = np.random.default_rng(seed)
-    for _ in range(_SMALL_SHUFFLES):
-        order = generator.permutation(num)
-        yield from order[: num - num % _SMALL_BATCH].reshape(-1, _SMALL_BATCH)
-
-
-def _mean(parts: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
-    return {
-        way: {key: float(np.mean([part[way][key] for part in parts])) for key in values} for way, values in parts[0].items()
-    }
 
 
 # ---- what is reported ---------------------------------------------------------------------------------------------------------

@@ -18,6 +18,10 @@ class PairKey(NamedTuple):
     mirrored: bool
 
 
+# Of batches by kind, the share of rows that are of any.
+_OF_ANY_KIND = 0.25
+
+
 class PairBatchSampler(Sampler[list[PairKey]]):
     """Shuffled batches of pairs, a new caption drawn for each row in each epoch.
 
@@ -32,8 +36,8 @@ class PairBatchSampler(Sampler[list[PairKey]]):
         unique_captions: Keep equal captions apart.
         mirror: Probability of taking the mirror image of a pair; see `processing.mirroring`.
         first_caption: Take the first caption of each row, in place of a random one.
-        kinds: What each row is, such as its data set: rows of one kind follow one another, so that all batches but a few hold one
-            kind, whose pairs are harder to tell apart. Batches then come in random order.
+        kinds: What each row is, such as its data set: three quarters of a batch are of one kind, whose pairs are harder to tell
+            apart, and the rest of any, so that kinds are told apart too. Batches then come in random order.
         lengths: Length of each row in any unit, for `buckets`.
         buckets: Sort so many batches of rows by length, so that a batch holds motions of like length; 1: do not. Batches then
             come in random order. It changes which pairs are each other's negatives.
@@ -116,8 +120,7 @@ class PairBatchSampler(Sampler[list[PairKey]]):
         order = generator.permutation(len(chosen))
         mirrored = generator.random(len(chosen)) < self.mirror
         if self.kinds is not None:
-            turns = generator.permutation(self.kinds.max() + 1)
-            order = order[np.argsort(turns[self.kinds[order]], kind="stable")]
+            order = _by_kind(order, self.kinds, generator)
         if self.lengths is not None:
             pool = self.buckets * self.batch_size
             parts = [order[first : first + pool] for first in range(0, len(order), pool)]
@@ -142,3 +145,13 @@ class PairBatchSampler(Sampler[list[PairKey]]):
         if self.kinds is not None or self.lengths is not None:
             batches = [batches[index] for index in generator.permutation(len(batches))]
         return batches
+
+
+def _by_kind(order: np.ndarray, kinds: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Rows in an order in which those of a kind follow one another, all but some that may stand anywhere."""
+    turns = generator.permutation(kinds.max() + 1)
+    is_free = generator.random(len(order)) < _OF_ANY_KIND
+    bound = order[~is_free]
+    bound = bound[np.argsort(turns[kinds[bound]], kind="stable")]
+    places = np.concatenate([np.linspace(0, 1, len(bound)), generator.random(int(is_free.sum()))])
+    return np.concatenate([bound, order[is_free]])[np.argsort(places, kind="stable")]

@@ -163,9 +163,9 @@ def prepare_push(repo_id: str, *, private: bool | None = None, revision: str | N
         ConnectionError, PermissionError, OSError: As `push_to_hub`.
         ValueError: If the name is none, an existing repository is not as private as asked for, or its card was written by hand.
     """
-    api = _make_api(repo_id, token)
-    with _explained(api, repo_id), tempfile.TemporaryDirectory() as temporary:
-        name = _full_name(api, repo_id)
+    api = make_api(repo_id, token)
+    with explain_hub_errors(api, repo_id), tempfile.TemporaryDirectory() as temporary:
+        name = full_name(api, repo_id)
         present = _prepare_repository(api, name, private, revision)
         # How a file is to be uploaded, the Hub tells those alone who may write; nothing is uploaded here.
         api.preupload_lfs_files(name, [CommitOperationAdd("README.md", b"card")], revision=revision)
@@ -259,13 +259,13 @@ def _push(
     revision, create_pr = where.get("revision"), where.get("create_pr", False)
     if create_pr and revision is not None:
         raise ValueError(f"a pull request goes to the main branch: leave revision={revision!r} or create_pr out")
-    api = _make_api(repo_id, where.get("token"))
-    with _explained(api, repo_id):
-        name = _full_name(api, repo_id)
+    api = make_api(repo_id, where.get("token"))
+    with explain_hub_errors(api, repo_id):
+        name = full_name(api, repo_id)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "checkpoint"
         save_checkpoint(model, processor, folder, facts, name=name, card=card)
-        with _explained(api, name):
+        with explain_hub_errors(api, name):
             present = _prepare_repository(api, name, where.get("private"), revision)
             if not may_replace_card:
                 _check_card(name, _download_card(api, name, present, revision, Path(temporary) / "hub"), read_card(folder))
@@ -279,7 +279,7 @@ def _push(
             )
 
 
-def _full_name(api: HfApi, repo_id: str) -> str:
+def full_name(api: HfApi, repo_id: str) -> str:
     return repo_id if "/" in repo_id else f"{api.whoami()['name']}/{repo_id}"
 
 
@@ -324,7 +324,7 @@ def _operations(folder: Path, present: Sequence[str]) -> list[CommitOperationAdd
     ]
 
 
-def _make_api(repo_id: str, token: str | None) -> HfApi:
+def make_api(repo_id: str, token: str | None) -> HfApi:
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
@@ -338,7 +338,7 @@ def _make_api(repo_id: str, token: str | None) -> HfApi:
 
 
 @contextmanager
-def _explained(api: HfApi, repo_id: str) -> Iterator[None]:
+def explain_hub_errors(api: HfApi, repo_id: str) -> Iterator[None]:
     """Errors of the Hub as errors that say how to mend them."""
     try:
         yield
