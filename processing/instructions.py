@@ -336,8 +336,7 @@ def _balanced(items: list[Item], num: int, generator: np.random.Generator) -> li
         by_answer[items[place].answer].append(items[place])
     if len(by_answer) < 2:
         return []
-    # No answer more often than three times the median one, where there are few of most.
-    most = max(int(3 * np.median([len(found) for found in by_answer.values()])), 1)
+    most = sorted(len(found) for found in by_answer.values())[-2]  # no answer more often than the second most frequent
     turns = [(turn, order, item) for order, found in enumerate(by_answer.values()) for turn, item in enumerate(found[:most])]
     chosen = [item for _, _, item in sorted(turns, key=lambda entry: entry[:2])[:num]]
     return [chosen[place] for place in generator.permutation(len(chosen))]
