@@ -6,7 +6,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from .configuration_motionpatches import MotionPatchesConfig
+from .configuration_motionpatches import MotionGrid, MotionPatchesConfig
 
 
 @strict
@@ -77,6 +77,12 @@ class MotionLlamoConfig(PreTrainedConfig):
         for name in ("num_selected", "num_segments", "num_talker_heads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+
+    @property
+    def motion_grid(self) -> MotionGrid:
+        """How the motion tower cuts its input into tokens."""
+        motion_config: Any = self.motion_config
+        return motion_config.motion_grid
 
 
 MotionLlamoConfig.register_for_auto_class("AutoConfig")

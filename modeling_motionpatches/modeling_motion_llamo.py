@@ -105,7 +105,7 @@ class MotionLlamoPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if hasattr(module, "reset_own_parameters"):
+        if isinstance(module, MotionCrossTalker):
             module.reset_own_parameters()
 
 
@@ -123,7 +123,8 @@ class MotionLlamoModel(MotionLlamoPreTrainedModel):
         self.motion_tower = MotionLlamoMotionTower._from_config(motion_config)
         self.video_tower = None if config.video_config is None else AutoModel.from_config(config.video_config)
         fuse = MotionProjector if config.fusion == "projector" else MotionCrossTalker
-        video_width = None if config.video_config is None else config.video_config.hidden_size
+        video_config: Any = config.video_config
+        video_width = None if video_config is None else video_config.hidden_size
         self.fusion = fuse(config, motion_config.motion_config.hidden_size, video_width, text_config.hidden_size)
         self.language_model = AutoModel.from_config(text_config)
         self.post_init()
@@ -189,7 +190,8 @@ class MotionLlamoModel(MotionLlamoPreTrainedModel):
             )
             input_ids = None
         if position_ids is None and attention_mask is not None and attention_mask.ndim == 2:  # as `generate` counts them
-            length = (inputs_embeds if input_ids is None else input_ids).shape[1]
+            length = attention_mask.shape[1] if input_ids is None else input_ids.shape[1]
+            length = length if inputs_embeds is None else inputs_embeds.shape[1]
             position_ids = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, -length:]
         outputs = self.language_model(
             input_ids=input_ids,
@@ -217,22 +219,24 @@ class MotionLlamoModel(MotionLlamoPreTrainedModel):
         turns: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Text embeddings (B, L, D) with motions and videos at their placeholders; and what entered of the motions."""
-        config = self.config
+        config: Any = self.config
         turns = torch.zeros_like(input_ids) if turns is None else turns
         motions, frames = None, None
         if motion_values is not None:
             tokens = self.motion_tower(motion_values, motion_mask)
             mask = tokens.new_ones(tokens.shape[:2], dtype=torch.bool) if motion_mask is None else motion_mask.bool()
             counts = [num_placeholders(config, number) for number in mask.sum(dim=1).tolist()]
-            places = _places(input_ids == config.motion_token_id, counts, "motion")
+            places = _places(torch.eq(input_ids, config.motion_token_id), counts, "motion")
             motions = Clips(tokens, mask, motion_values, places[:, 0], turns[places[:, 0], places[:, 1]])
         if videos is not None:
             tokens = self.get_video_features(videos)[:, :, None]
             mask = tokens.new_ones(tokens.shape[:2], dtype=torch.bool)
             number = config.num_selected if config.fusion == "cross_talker" else tokens.shape[1]
-            places = _places(input_ids == config.video_token_id, [number] * len(tokens), "video")
+            places = _places(torch.eq(input_ids, config.video_token_id), [number] * len(tokens), "video")
             frames = Clips(tokens, mask, None, places[:, 0], turns[places[:, 0], places[:, 1]])
-        is_text = (input_ids != config.motion_token_id) & (input_ids != config.video_token_id)
+        is_text = torch.ones_like(input_ids, dtype=torch.bool)
+        for token in (config.motion_token_id, config.video_token_id):
+            is_text = is_text if token is None else is_text & (input_ids != token)
         asked = [None if clips is None else _question(clips, embeds, turns, is_text) for clips in (motions, frames)]
         fused = self.fusion(motions, frames, *asked)
         for clips, found, token in zip(
@@ -243,7 +247,7 @@ class MotionLlamoModel(MotionLlamoPreTrainedModel):
             if found.question_update is not None:
                 embeds = embeds.index_add(0, clips.rows, found.question_update.to(embeds.dtype))
             states = found.states.reshape(-1, embeds.shape[-1]).to(embeds.dtype)
-            embeds = embeds.masked_scatter((input_ids == token)[..., None], states)
+            embeds = embeds.masked_scatter(torch.eq(input_ids, token)[..., None], states)
         return embeds, None if fused[0] is None else fused[0].states
 
 
@@ -344,7 +348,7 @@ class MotionLlamoForConditionalGeneration(MotionLlamoPreTrainedModel, Generation
         logits = self.lm_head(states[:, kept])
         loss = None
         if labels is not None:
-            loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.text_config.vocab_size, **kwargs)
+            loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.lm_head.out_features, **kwargs)
         return MotionLlamoCausalLMOutput(
             loss=loss,
             logits=logits,
@@ -385,19 +389,17 @@ class MotionLlamoForConditionalGeneration(MotionLlamoPreTrainedModel, Generation
         rows = {}
         for name, values in clips.items():
             is_video = name == "pixel_values_videos"
-            token = self.config.video_token_id if is_video else self.config.motion_token_id
+            token: Any = self.config.video_token_id if is_video else self.config.motion_token_id
             if self.config.fusion == "cross_talker":
                 counts = [self.config.num_selected] * len(values)
             elif is_video:
                 counts = [values.shape[1]] * len(values)
             else:
                 mask = clips.get("motion_attention_mask")
-                windows = (
-                    values.shape[2] // self.config.motion_config.patch_size if name == "motion_values" else values.shape[1]
-                )
+                windows = values.shape[2] // self.config.motion_grid.frames if name == "motion_values" else values.shape[1]
                 numbers = [windows] * len(values) if mask is None else mask.sum(dim=1).tolist()
                 counts = [num_placeholders(self.config, number) for number in numbers]
-            rows[name] = _places(input_ids == token, counts, "video" if is_video else "motion")[:, 0]
+            rows[name] = _places(torch.eq(input_ids, token), counts, "video" if is_video else "motion")[:, 0]
         return rows
 
 

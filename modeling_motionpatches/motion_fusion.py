@@ -35,6 +35,15 @@ class Question(NamedTuple):
     mask: torch.Tensor
 
 
+class Units(NamedTuple):
+    """What the question selects from: (M, U, d) of M clips, which of them are real (M, U), and their times (U,) in windows of a
+    motion or frames of a video."""
+
+    tokens: torch.Tensor
+    mask: torch.Tensor
+    times: torch.Tensor
+
+
 class Fused(NamedTuple):
     """What enters the language model.
 
@@ -51,13 +60,13 @@ class Fused(NamedTuple):
 
 def num_units(config: MotionLlamoConfig, num_windows: int) -> int:
     """Of a motion of so many windows, how many units there are to select from."""
-    grid = config.motion_config.motion_grid
+    grid = config.motion_grid
     return num_windows * {"patch": grid.parts, "window": 1, "frame": grid.frames}[config.selection_unit]
 
 
 def num_placeholders(config: MotionLlamoConfig, num_windows: int) -> int:
     """How many placeholders a motion of so many windows has in the text."""
-    return config.num_selected if config.fusion == "cross_talker" else num_windows * config.motion_config.motion_grid.parts
+    return config.num_selected if config.fusion == "cross_talker" else num_windows * config.motion_grid.parts
 
 
 class MotionProjector(nn.Module):
@@ -88,7 +97,7 @@ class MotionCrossTalker(nn.Module):
         if width % heads:
             raise ValueError(f"num_talker_heads={heads} must divide the width of the motion tower, {width}")
         self.config = config
-        grid = config.motion_config.motion_grid
+        grid = config.motion_grid
         self.gather = nn.Linear(grid.parts * width, width) if config.selection_unit != "patch" else None
         self.frame = nn.Linear(3 * grid.columns, width) if config.selection_unit == "frame" else None
         self.video_in = None if video_width is None else nn.Linear(video_width, width)
@@ -121,53 +130,41 @@ class MotionCrossTalker(nn.Module):
         video_question: Question | None,
     ) -> tuple[Fused | None, Fused | None]:
         """Selected states of each motion and of each video."""
-        video_units, video_mask = None, None
-        if videos is not None and self.video_in is not None:
-            video_units, video_mask = self.video_in(videos.tokens.flatten(1, 2)), videos.mask
-        motion_units, motion_mask, times = None, None, None
-        if motions is not None:
-            motion_units, motion_mask, times = self._units(motions)
+        motion = None if motions is None else self._motion_units(motions)
+        video = None if videos is None or self.video_in is None else self._video_units(videos, self.video_in)
+        layer: Any
         for layer in self.enhancer:
-            if video_units is not None:
-                video_units = layer.alone(video_units, video_units, video_mask)
-            if motion_units is not None:
-                motion_units = layer.alone(motion_units, motion_units, motion_mask)
-                motion_units = layer(motion_units, *self._seen_with(motions, videos, video_units))
-        found: list[Fused | None] = [None, None]
-        if motion_units is not None and motion_question is not None:
-            found[0] = self._talk(motion_units, motion_mask, times, motion_question)
-        if video_units is not None and video_question is not None:
-            frames = torch.arange(video_units.shape[1], device=video_units.device, dtype=video_units.dtype)
-            found[1] = self._talk(video_units, video_mask, frames, video_question)
-        return found[0], found[1]
+            if video is not None:
+                video = video._replace(tokens=layer.alone(video.tokens, video.tokens, video.mask))
+            if motion is not None:
+                alone = layer.alone(motion.tokens, motion.tokens, motion.mask)
+                motion = motion._replace(tokens=layer(alone, *_seen_with(motions, videos, video)))
+        return (
+            None if motion is None or motion_question is None else self._talk(motion, motion_question),
+            None if video is None or video_question is None else self._talk(video, video_question),
+        )
 
-    def _units(self, motions: Clips) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Units (M, U, d) of motions, which of them are real, and their times (U,) in windows."""
+    @staticmethod
+    def _video_units(videos: Clips, project: nn.Module) -> Units:
+        tokens = project(videos.tokens.flatten(1, 2))
+        return Units(tokens, videos.mask, torch.arange(tokens.shape[1], device=tokens.device, dtype=tokens.dtype))
+
+    def _motion_units(self, motions: Clips) -> Units:
         tokens, mask = motions.tokens, motions.mask
         num_windows, parts = tokens.shape[1:3]
         windows = torch.arange(num_windows, device=tokens.device, dtype=tokens.dtype)
         if self.gather is None:
-            return tokens.flatten(1, 2), mask.repeat_interleave(parts, dim=1), windows.repeat_interleave(parts)
+            return Units(tokens.flatten(1, 2), mask.repeat_interleave(parts, dim=1), windows.repeat_interleave(parts))
         units = self.gather(tokens.flatten(2))
         if self.frame is None or motions.values is None:
-            return units, mask, windows
+            return Units(units, mask, windows)
         frames = motions.values.shape[2] // num_windows
         light = self.frame(motions.values.transpose(1, 2).flatten(2).to(tokens.dtype))
         times = torch.arange(num_windows * frames, device=tokens.device, dtype=tokens.dtype) / frames
-        return units.repeat_interleave(frames, dim=1) + light, mask.repeat_interleave(frames, dim=1), times
+        return Units(units.repeat_interleave(frames, dim=1) + light, mask.repeat_interleave(frames, dim=1), times)
 
-    @staticmethod
-    def _seen_with(
-        motions: Clips | None, videos: Clips | None, units: torch.Tensor | None
-    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        """For each motion the frames of all videos (M, V·T, d), and which of them are of its own turn (M, V·T)."""
-        if motions is None or videos is None or units is None:
-            return None, None
-        own = (motions.rows[:, None] == videos.rows) & (motions.turns[:, None] == videos.turns)
-        mask = (own[:, :, None] & videos.mask).flatten(1)
-        return units.flatten(0, 1).expand(len(motions.rows), -1, -1), mask
-
-    def _talk(self, units: torch.Tensor, mask: torch.Tensor, times: torch.Tensor, question: Question) -> Fused:
+    def _talk(self, of: Units, question: Question) -> Fused:
+        units, mask, times = of
         asked = torch.cat([self.nothing.to(units.dtype).expand(len(units), 1, -1), self.question_in(question.embeds)], dim=1)
         asked_mask = F.pad(question.mask, (1, 0), value=True)
         kept, kept_mask, chosen = self._select(units, mask, asked, asked_mask)
@@ -215,6 +212,17 @@ class MotionCrossTalker(nn.Module):
         return member.transpose(1, 2) @ units / counts.clamp(min=1)[..., None], counts > 0
 
 
+def _seen_with(
+    motions: Clips | None, videos: Clips | None, units: Units | None
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """For each motion the frames of all videos (M, V·T, d), and which of them are of its own turn (M, V·T)."""
+    if motions is None or videos is None or units is None:
+        return None, None
+    own = (motions.rows[:, None] == videos.rows) & (motions.turns[:, None] == videos.turns)
+    mask = (own[:, :, None] & videos.mask).flatten(1)
+    return units.tokens.flatten(0, 1).expand(len(motions.rows), -1, -1), mask
+
+
 class CrossAttention(nn.Module):
     """Pre-norm attention of x to a context, with a residual; a learned slot that holds nothing is always there to attend to."""
 
@@ -242,7 +250,9 @@ class CrossAttention(nn.Module):
             added = added.masked_fill(~F.pad(mask, (1, 0), value=True)[:, None, None], float("-inf"))
         shape = (len(x), added.shape[1] if added.ndim == 4 else 1, x.shape[1], context.shape[1])
         attended = F.scaled_dot_product_attention(
-            *(self._heads(part) for part in (self.query(query), self.key(context), self.value(context))),
+            self._heads(self.query(query)),
+            self._heads(self.key(context)),
+            self._heads(self.value(context)),
             attn_mask=added.expand(shape),
             dropout_p=self.dropout if self.training else 0.0,
         )

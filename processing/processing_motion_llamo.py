@@ -76,8 +76,8 @@ class MotionLlamoProcessor(ProcessorMixin):
         self.video_settings, self.frame_processor = None, None
         if video_settings is not None:
             given = dict(video_settings) if isinstance(video_settings, Mapping) else video_settings.to_dict()
-            kind = given.get("video_processor_type")
-            if not hasattr(transformers, str(kind)):
+            kind = str(given.get("video_processor_type"))
+            if not hasattr(transformers, kind):
                 raise ValueError(f"video_settings name the video_processor_type {kind!r}, which transformers does not have")
             self.frame_processor = getattr(transformers, kind)(**given)
             self.video_settings = {key: value for key, value in given.items() if isinstance(value, _PLAIN)}
@@ -267,13 +267,13 @@ class MotionLlamoProcessor(ProcessorMixin):
                 raise ValueError(
                     f"the text has {number} times {token}, but there are {len(counts)} {kind}s; each needs one, in the same order"
                 )
-        counts = {self.motion_token: iter(motion_counts), self.video_token: iter(video_counts)}
-        pattern = re.compile("|".join(re.escape(token) for token in counts))
+        left = {self.motion_token: iter(motion_counts), self.video_token: iter(video_counts)}
+        pattern = re.compile("|".join(re.escape(token) for token in left))
         expanded, hidden, moved_questions, moved_answers = [], [], [], []
         for text, asked, said in zip(texts, questions, answers, strict=True):
             pieces, edits, empty, length, last = [], [], [], 0, 0
             for match in pattern.finditer(text):
-                number, real = next(counts[match[0]])
+                number, real = next(left[match[0]])
                 pieces += [text[last : match.start()], match[0] * number]
                 length += match.start() - last
                 empty.append((length + real * len(match[0]), length + number * len(match[0])))
