@@ -97,6 +97,7 @@ def test_a_cache_and_padding_change_no_answer(chat_tokenizer, motion_processor, 
     with torch.no_grad():
         cached, plain = (model.generate(**batch, **settings, use_cache=use) for use in (True, False))
         torch.testing.assert_close(torch.stack(cached.logits), torch.stack(plain.logits), atol=1e-5, rtol=0)
+        torch.testing.assert_close(model(**batch).logits[:, -1], cached.logits[0], atol=1e-5, rtol=0)  # as in training
         for row, conversation in enumerate(TWO_ROWS):
             alone = model.generate(**inputs_of(processor, [conversation], add_generation_prompt=True), **settings)
             for step, scores in enumerate(alone.logits):

@@ -103,11 +103,10 @@ def test_rows_of_a_batch_are_padded_on_the_tokenizers_side(processor, side):
 
 
 def test_plain_text_with_motions(processor):
-    inputs = processor(text=f"what is {MOTION_TOKEN}?", motions=smpl_motion(0, 40), return_tensors="pt")
+    inputs = processor(text=f"what is {MOTION_TOKEN}", motions=smpl_motion(0, 40), return_tensors="pt")
     assert inputs["motion_values"].shape == (1, 3, 40, 40)
     assert int((inputs["input_ids"] == processor.tokenizer.convert_tokens_to_ids(MOTION_TOKEN)).sum()) == 4
-    assert (inputs["question_turns"][inputs["attention_mask"] == 1] >= 0).all()
-    assert inputs["question_turns"].max() == 1
+    assert (inputs["question_turns"][0, 1:-1] == 1).all()  # all but the special tokens at the ends
 
 
 def test_text_alone_is_rendered(processor):
