@@ -10,13 +10,16 @@ from transformers import (
     AutoConfig,
     AutoFeatureExtractor,
     AutoModel,
+    AutoModelForMultimodalLM,
     AutoModelForTextEncoding,
     AutoModelForVideoClassification,
     AutoProcessor,
 )
 
 from .auto_motionpatches import AutoModelForMotionClassification
+from .configuration_motion_llamo import MotionLlamoConfig
 from .configuration_motionpatches import MotionPatchesConfig, motion_vit_config
+from .modeling_motion_llamo import MotionLlamoForConditionalGeneration, MotionLlamoModel
 from .modeling_motionpatches import (
     MotionPatchesForMotionClassification,
     MotionPatchesModel,
@@ -26,6 +29,7 @@ from .modeling_motionpatches import (
     MotionPatchesTextModelOutput,
     MotionPatchesTextModelWithProjection,
 )
+from .processing.processing_motion_llamo import MotionLlamoProcessor
 from .processing.processing_motionpatches import MotionPatchProcessor, MotionTextProcessor
 from .processing.skeletons import Skeleton, get_skeleton, list_skeletons
 
@@ -65,6 +69,10 @@ __all__ = [
     "MotionPatchesTextModelWithProjection",
     "MotionPatchesTextModelOutput",
     "MotionPatchesForMotionClassification",
+    "MotionLlamoConfig",
+    "MotionLlamoModel",
+    "MotionLlamoForConditionalGeneration",
+    "MotionLlamoProcessor",
     "MotionPatchProcessor",
     "MotionTextProcessor",
     "Skeleton",
@@ -104,6 +112,10 @@ def _register() -> None:
         auto_class.register(MotionPatchesConfig, MotionPatchesForMotionClassification, exist_ok=True)
     AutoFeatureExtractor.register(MotionPatchesConfig, MotionPatchProcessor, exist_ok=True)
     AutoProcessor.register(MotionPatchesConfig, MotionTextProcessor, exist_ok=True)
+    AutoConfig.register(MotionLlamoConfig.model_type, MotionLlamoConfig, exist_ok=True)
+    AutoModel.register(MotionLlamoConfig, MotionLlamoModel, exist_ok=True)
+    AutoModelForMultimodalLM.register(MotionLlamoConfig, MotionLlamoForConditionalGeneration, exist_ok=True)
+    AutoProcessor.register(MotionLlamoConfig, MotionLlamoProcessor, exist_ok=True)
     pipeline_zero_shot_motion_classification.register_pipeline()
     pipeline_motion_classification.register_pipeline()
 

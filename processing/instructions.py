@@ -1,0 +1,357 @@
+"""Conversations about motion, made from captioned and labelled motions: questions with short answers that can be checked.
+
+A motion stands in a conversation by reference: `{"clips": [{"id", "start", "end"}]}`, pieces of motions of one skeleton, one
+after the other; `ClipReader` makes joints of it.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from datasets import Dataset, Features, Value
+from datasets import List as ListOf
+
+from .motion_facts import MotionFacts, facts_of, joints_of
+from .skeletons import get_skeleton
+
+
+class Piece(NamedTuple):
+    """Frames from `start` up to `end` of a row, at the row's frame rate."""
+
+    row: int
+    start: int
+    end: int
+
+
+class Item(NamedTuple):
+    """A question about pieces of motion one after the other, and its answer."""
+
+    pieces: tuple[Piece, ...]
+    question: str
+    answer: str
+
+
+#: How each category asks; `{…}` is filled in.
+QUESTIONS: dict[str, tuple[str, ...]] = {
+    "caption": ("Describe the motion.", "What happens in this motion?", "Write a caption for this motion."),
+    "action": ("Which action is this?", "What is the person doing?", "Name the action."),
+    "side": ("Which side of the body acts?", "Is it done with the left, the right, or both?", "Which arm or leg is used?"),
+    "direction": ("In which direction does the person go?", "Which way does the person travel?"),
+    "turn": ("Which way does the person turn?", "Does the person turn left, right, or go straight?"),
+    "repetitions": ("How many times is it done?", "How often does the person repeat it?", "Count the repetitions."),
+    "order": ("Which action comes {place}?", "What does the person do {place}?"),
+    "segment": ("What does the person do after this: {action}?", "Which action follows this one: {action}?"),
+    "duration": ("How many seconds does it last?", "How long is the motion, in seconds?"),
+    "speed": ("How fast does the person move about?", "Is the person staying in place, slow, or fast?"),
+    "next": (
+        "This is the first half. Which action is it going to be?",
+        "The motion stops halfway. Which action does it become?",
+    ),
+    "sports": ("Which sport or exercise is this from?", "Name the sport or exercise."),
+    "yes_no": ("Is this the action: {action}?", "Does the person do this: {action}?"),
+}
+_PLACES = ("first", "last")
+_FADE = 5  # frames over which one piece turns into the next
+_FEATURES = Features(
+    {
+        "id": Value("string"),
+        "category": Value("string"),
+        "skeleton": Value("string"),
+        "messages": ListOf(
+            {
+                "role": Value("string"),
+                "content": ListOf(
+                    {
+                        "type": Value("string"),
+                        "text": Value("string"),
+                        "motion": {"clips": ListOf({"id": Value("string"), "start": Value("int32"), "end": Value("int32")})},
+                    }
+                ),
+            }
+        ),
+    }
+)
+
+
+def make_instructions(
+    rows: Dataset,
+    num: int,
+    categories: Sequence[str] | None = None,
+    seed: int = 0,
+    clips: tuple[int, int] = (2, 4),
+    max_seconds: float | None = None,
+) -> Dataset:
+    """Turn motions into questions with answers.
+
+    In each category every answer is given equally often, as far as there are motions for it, and in `yes_no` every action is
+    asked about as often where it is so as where it is not: from the language alone an answer can only be guessed.
+
+    Args:
+        rows: Motions with the columns of `corpora.load_motions`. Questions about a test split are made of that split alone.
+        num: Questions in each category at most.
+        categories: Out of `QUESTIONS`; default those that the motions give any of.
+        seed: Seed of all that is drawn.
+        clips: Fewest and most motions one after the other, of questions about order and segments.
+        max_seconds: Leave out motions that are longer.
+
+    Returns:
+        Rows with `id`, `category`, `skeleton` and `messages`: the user's, with a motion by reference and a question, and the
+        answer.
+
+    Raises:
+        ValueError: If a category is unknown or impossible with these motions, or a number is out of range.
+    """
+    unknown = sorted(set(categories or ()) - set(QUESTIONS))
+    if unknown:
+        raise ValueError(f"unknown categories {unknown}; known: {', '.join(QUESTIONS)}")
+    if num < 1 or not 2 <= clips[0] <= clips[1]:
+        raise ValueError(f"got num={num}, clips={clips}; expected at least one question, and at least 2 clips, fewest first")
+    arrays = rows.with_format("numpy", columns=["joints"], output_all_columns=True)
+    facts = [facts_of(row) for row in arrays]
+    kept = [row for row, fact in enumerate(facts) if max_seconds is None or fact.seconds <= max_seconds]
+    if not kept:
+        raise ValueError(f"of {len(rows)} motions none is at most {max_seconds} s long")
+    source = _Source(rows, facts, kept, clips)
+    result: list[dict[str, Any]] = []
+    for number, category in enumerate(QUESTIONS):
+        if categories is not None and category not in categories:
+            continue
+        generator = np.random.default_rng([seed, number])
+        items = _balanced(_MAKERS[category](source, category, generator), num, generator)
+        if not items and categories is not None:
+            raise ValueError(f"these {len(kept)} motions give no question of category {category!r} with two answers or more")
+        result += [_to_row(source, category, index, item) for index, item in enumerate(items)]
+    return Dataset.from_list(result, features=_FEATURES)
+
+
+class ClipReader:
+    """Joints of motions by reference.
+
+    Args:
+        rows: The motions that conversations refer to by their `id`.
+
+    Raises:
+        ValueError: If two motions have one id.
+    """
+
+    def __init__(self, rows: Dataset) -> None:
+        self.rows = rows.with_format("numpy", columns=["joints"], output_all_columns=True)
+        ids = rows["id"][:]
+        self.places = {name: place for place, name in enumerate(ids)}
+        if len(self.places) < len(ids):
+            raise ValueError(f"{len(ids) - len(self.places)} motions have an id that another one has; ids must be unique")
+
+    def read(self, motion: dict[str, Any]) -> dict[str, Any]:
+        """`{"joints", "skeleton", "fps"}` of `{"clips": […]}`.
+
+        Raises:
+            KeyError: If there is no motion of an id.
+            ValueError: If pieces are of several skeletons or frame rates, or a piece is empty.
+        """
+        parts, kinds = [], set()
+        for clip in motion["clips"]:
+            if clip["id"] not in self.places:
+                raise KeyError(f"no motion has the id {clip['id']!r}; the data has {len(self.places)} others")
+            row = self.rows[self.places[clip["id"]]]
+            joints = joints_of(row)[clip["start"] : clip["end"]]
+            if not len(joints):
+                raise ValueError(
+                    f"frames {clip['start']} to {clip['end']} of {clip['id']!r} are none: it has {row['num_frames']}"
+                )
+            parts.append(joints)
+            kinds.add((row["skeleton"], float(row["fps"])))
+        if len(kinds) != 1:
+            raise ValueError(f"pieces of one motion need one skeleton and frame rate, got {sorted(kinds)}")
+        skeleton, fps = kinds.pop()
+        return {"joints": join_motions(parts, skeleton), "skeleton": skeleton, "fps": fps}
+
+
+def join_motions(parts: Sequence[np.ndarray], skeleton: str) -> np.ndarray:
+    """Motions one after the other: each begins where the one before ends, and fades in over a few frames.
+
+    Args:
+        parts: Joints (T, J, 3) in metres, of one skeleton.
+        skeleton: Its name.
+
+    Returns:
+        Shape (ΣT, J, 3).
+    """
+    body = get_skeleton(skeleton)
+    ground = [axis for axis in range(3) if axis != "xyz".index(body.up_axis[-1])]
+    joined = [np.asarray(parts[0])]
+    for part in parts[1:]:
+        part, last = np.array(part), joined[-1][-1]
+        part[..., ground] += last[body.pelvis, ground] - part[0, body.pelvis, ground]
+        length = min(_FADE, len(part))
+        weights = ((np.arange(length) + 1) / (length + 1))[:, None, None]
+        part[:length] = weights * part[:length] + (1 - weights) * last
+        joined.append(part)
+    return np.concatenate(joined)
+
+
+class _Source:
+    """The motions that questions are made of."""
+
+    def __init__(self, rows: Dataset, facts: Sequence[MotionFacts], kept: Sequence[int], clips: tuple[int, int]) -> None:
+        self.facts, self.kept, self.clips = facts, kept, clips
+        self.ids, self.captions = rows["id"][:], rows["captions"][:]
+        self.skeletons, self.frames = rows["skeleton"][:], rows["num_frames"][:]
+        self.sources = rows["dataset"][:] if "dataset" in rows.column_names else [""] * len(rows)
+
+    def whole(self, row: int) -> Piece:
+        return Piece(row, 0, int(self.frames[row]))
+
+    def known(self, name: str) -> list[tuple[int, Any]]:
+        """Rows whose fact of that name is known, and it."""
+        found = ((row, getattr(self.facts[row], name)) for row in self.kept)
+        return [(row, value) for row, value in found if value is not None]
+
+
+_Maker = Callable[[_Source, str, np.random.Generator], list[Item]]
+
+
+def _ask(category: str, generator: np.random.Generator, **filled: str) -> str:
+    forms = QUESTIONS[category]
+    return forms[generator.integers(len(forms))].format(**filled)
+
+
+def _about_fact(name: str) -> _Maker:
+    def make(source: _Source, category: str, generator: np.random.Generator) -> list[Item]:
+        return [Item((source.whole(row),), _ask(category, generator), str(value)) for row, value in source.known(name)]
+
+    return make
+
+
+def _captions(source: _Source, category: str, generator: np.random.Generator) -> list[Item]:
+    items = []
+    for row in source.kept:
+        texts = source.captions[row]
+        items.append(Item((source.whole(row),), _ask(category, generator), texts[generator.integers(len(texts))]))
+    return items
+
+
+def _duration(source: _Source, category: str, generator: np.random.Generator) -> list[Item]:
+    items = []
+    for row in source.kept:
+        seconds = source.facts[row].seconds
+        if abs(seconds - round(seconds)) <= 0.35 and round(seconds) >= 1:  # not halfway between two answers
+            items.append(Item((source.whole(row),), _ask(category, generator), str(round(seconds))))
+    return items
+
+
+def _first_half(source: _Source, category: str, generator: np.random.Generator) -> list[Item]:
+    return [
+        Item((Piece(row, 0, max(int(source.frames[row]) // 2, 2)),), _ask(category, generator), action)
+        for row, action in source.known("action")
+    ]
+
+
+def _yes_no(source: _Source, category: str, generator: np.random.Generator) -> list[Item]:
+    """Each action where it is so, and as often where it is another of the same data set, the most alike in words first."""
+    by_source = defaultdict(list)
+    for row, action in source.known("action"):
+        by_source[source.sources[row]].append((row, action))
+    items = []
+    for rows in by_source.values():
+        actions = sorted({action for _, action in rows})
+        if len(actions) < 2:
+            continue
+        near = {action: _alike(action, actions) for action in actions}
+        for row, action in rows:
+            items.append(Item((source.whole(row),), _ask(category, generator, action=action), "yes"))
+            others = [other for other in actions if action in near[other]] or [other for other in actions if other != action]
+            other = others[generator.integers(len(others))]
+            items.append(Item((source.whole(row),), _ask(category, generator, action=other), "no"))
+    return items
+
+
+def _alike(action: str, actions: Iterable[str], num: int = 3) -> set[str]:
+    """The actions with the most words in common."""
+    words = set(action.split())
+    others = sorted(
+        (other for other in actions if other != action), key=lambda other: (-len(words & set(other.split())), other)
+    )
+    return set(others[:num])
+
+
+def _order(source: _Source, category: str, generator: np.random.Generator) -> list[Item]:
+    items = []
+    for pieces, actions in _chains(source, generator):
+        place = _PLACES[generator.integers(len(_PLACES))]
+        items.append(Item(pieces, _ask(category, generator, place=place), actions[0 if place == "first" else -1]))
+    return items
+
+
+def _segment(source: _Source, category: str, generator: np.random.Generator) -> list[Item]:
+    items = []
+    for pieces, actions in _chains(source, generator):
+        before = int(generator.integers(len(actions) - 1))
+        items.append(Item(pieces, _ask(category, generator, action=actions[before]), actions[before + 1]))
+    return items
+
+
+def _chains(source: _Source, generator: np.random.Generator) -> list[tuple[tuple[Piece, ...], list[str]]]:
+    """Motions of different actions, one after the other; each motion is once the first of a chain."""
+    by_kind = defaultdict(list)
+    for row, action in source.known("action"):
+        by_kind[source.sources[row], source.skeletons[row]].append((row, action))
+    chains = []
+    for rows in by_kind.values():
+        for start, action in rows:
+            wanted = int(generator.integers(source.clips[0], source.clips[1] + 1))
+            chosen, actions = [start], [action]
+            for place in generator.permutation(len(rows))[: 8 * wanted]:
+                row, other = rows[place]
+                if len(chosen) < wanted and other not in actions:
+                    chosen.append(row)
+                    actions.append(other)
+            if len(chosen) >= source.clips[0]:
+                order = generator.permutation(len(chosen))
+                chains.append((tuple(source.whole(chosen[i]) for i in order), [actions[i] for i in order]))
+    return chains
+
+
+_MAKERS: dict[str, _Maker] = {
+    "caption": _captions,
+    "action": _about_fact("action"),
+    "side": _about_fact("side"),
+    "direction": _about_fact("travel"),
+    "turn": _about_fact("turn"),
+    "repetitions": _about_fact("count"),
+    "order": _order,
+    "segment": _segment,
+    "duration": _duration,
+    "speed": _about_fact("pace"),
+    "next": _first_half,
+    "sports": _about_fact("sport"),
+    "yes_no": _yes_no,
+}
+
+
+def _balanced(items: list[Item], num: int, generator: np.random.Generator) -> list[Item]:
+    """At most `num` items in random order, drawn from the answers in turn, so that none is given much more often than others."""
+    by_answer = defaultdict(list)
+    for place in generator.permutation(len(items)):
+        by_answer[items[place].answer].append(items[place])
+    if len(by_answer) < 2:
+        return []
+    most = sorted(len(found) for found in by_answer.values())[-2]  # no answer more often than the second most frequent
+    turns = [(turn, order, item) for order, found in enumerate(by_answer.values()) for turn, item in enumerate(found[:most])]
+    chosen = [item for _, _, item in sorted(turns, key=lambda entry: entry[:2])[:num]]
+    return [chosen[place] for place in generator.permutation(len(chosen))]
+
+
+def _to_row(source: _Source, category: str, index: int, item: Item) -> dict[str, Any]:
+    clips = [{"id": source.ids[piece.row], "start": piece.start, "end": piece.end} for piece in item.pieces]
+    asked = [
+        {"type": "motion", "text": None, "motion": {"clips": clips}},
+        {"type": "text", "text": item.question, "motion": None},
+    ]
+    said = [{"type": "text", "text": item.answer, "motion": None}]
+    return {
+        "id": f"{category}-{index:06d}",
+        "category": category,
+        "skeleton": source.skeletons[item.pieces[0].row],
+        "messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": said}],
+    }
