@@ -374,7 +374,7 @@ def test_finetune_evaluate_and_classify_on_the_shell(trained_run, data_folder, m
         (("classify", "/nowhere/model", "{file}"), "no checkpoint folder '/nowhere/model'"),
         (
             ("evaluate", "{run}/best", "--data", "{data}", "--hypothesis-template", "{{}}"),
-            "classes of its own; leave --hypothesis-template out",
+            "classes of its own; leave --hypothesis-template,",
         ),
         (("evaluate", "{run}/best", "--data", "{data}", "--split", "dev"), "no split 'dev'; it has train, validation, test"),
         (("finetune", "--data", "{data}", "--output", "{run}"), "already holds a run"),

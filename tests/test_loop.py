@@ -206,7 +206,7 @@ def test_ways_to_compute_the_same(tiny_data, trained_run, tmp_path, fields):
     recipe = parse_recipe("tiny", {**TINY_RECIPE, "epochs": 1, **fields})
     train(recipe, tiny_data, tmp_path / "run")
     first = [json.loads((run / "history.jsonl").read_text().splitlines()[0]) for run in (tmp_path / "run", trained_run)]
-    assert first[0]["loss"] == pytest.approx(first[1]["loss"], rel=0.02)  # dropout of the text tower differs
+    assert first[0]["loss"] == pytest.approx(first[1]["loss"], rel=0.05)  # dropout of the text tower differs
 
 
 def test_metrics_lines_tell_how_it_goes(trained_run):

@@ -4,14 +4,19 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import CAPTIONS
 from transformers import BertConfig, BertModel
 
+from motionpatches.training.builder import train_tokenizer
 from motionpatches.training.sentences import SentenceEncoder
 
 
 @pytest.fixture(scope="module")
-def encoder_folder(tokenizer, tmp_path_factory):
+def encoder_folder(tmp_path_factory):
     """A tiny encoder in the layout of sentence-transformers."""
+    tokenizer = train_tokenizer(
+        CAPTIONS * 20, vocab_size=200
+    )  # of its own: a shared one remembers the processors that saved it
     library = pytest.importorskip("sentence_transformers")
     modules = pytest.importorskip("sentence_transformers.models")
     folder = tmp_path_factory.mktemp("encoder")
