@@ -24,13 +24,12 @@ from .corpora_layout import (
     read_lines,
     settle_splits,
 )
-from .readers_ntu import read_ntu
+from .readers_ntu import list_bodies, read_ntu
 from .recording import ReadOptions
 
 
 _NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
 # How the reader says that a file holds several bodies.
-_SEVERAL = re.compile(r"it holds (\d+) persons")
 # Of NTU RGB+D 120; those up to 40 are the training subjects of NTU RGB+D.
 _TRAIN_SUBJECTS = frozenset(
     (1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38, 45, 46, 47, 49, 50, 52, 53, 54, 55, 56, 57, 58, 59,
@@ -155,15 +154,12 @@ class NTU(Corpus):
 
 def _read_main_body(path: Path) -> tuple[np.ndarray, str, float, list[Fault]]:
     """`read_joints` of the body whose joints vary most, the variances of x, y and z added up."""
-    try:
+    bodies = list_bodies(path)
+    if len(bodies) == 1:
         return read_joints(path, ReadOptions())
-    except ValueError as error:
-        several = _SEVERAL.search(str(error))
-        if several is None:
-            raise
-    spreads: dict[int, float] = {}
+    spreads: dict[str, float] = {}
     refused = []
-    for body in range(int(several[1])):
+    for body in bodies:
         try:
             positions = read_ntu(path, ReadOptions(person=body)).positions
         except ValueError as error:  # none of its joints was tracked
@@ -174,5 +170,5 @@ def _read_main_body(path: Path) -> tuple[np.ndarray, str, float, list[Fault]]:
         raise LeftOutError("no body that was tracked", refused[0])
     joints, skeleton, fps, remarks = read_joints(path, ReadOptions(person=max(spreads, key=lambda body: spreads[body])))
     faults = [remark for remark in remarks if not remark.detail.startswith("read body")]
-    faults.append(Fault("several bodies, of which the one that moves most is taken", f"{several[1]} bodies"))
+    faults.append(Fault("several bodies, of which the one that moves most is taken", f"{len(bodies)} bodies"))
     return joints, skeleton, fps, faults

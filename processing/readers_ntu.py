@@ -5,6 +5,8 @@ Liu et al., "NTU RGB+D 120" (TPAMI 2020): joints of Kinect v2 cameras.
 """
 
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -40,19 +42,39 @@ def read_ntu(path: Path, options: ReadOptions) -> Recording:
         ValueError: If the file is damaged, with the line; or has several bodies of which none is chosen: they are listed with
             the number of their frames and how much they move, as the camera also takes furniture for people.
     """
-    try:
-        # Latin-1 decodes any byte, so that a stray one is reported with its line
-        with path.open(encoding="latin-1", newline=None) as stream:
-            tracks, num_frames = _read_bodies(_Lines(stream))
+    with _explained(path):
+        tracks, num_frames = _read_file(path)
         body = tracks.choose(options.person)
         positions, notes = tracks.positions(body, num_frames)
+    skeleton = get_skeleton("ntu25")
+    names = skeleton.joint_names[: skeleton.num_joints]
+    return Recording(names, positions, skeleton.parents[: len(names)], _FPS, "metres", "y", skeleton=skeleton, notes=notes)
+
+
+def list_bodies(path: Path) -> list[str]:
+    """The bodyIDs of a skeleton file, in the order in which the bodies appear.
+
+    Raises:
+        ValueError: If the file is damaged, with the line.
+    """
+    with _explained(path):
+        return list(_read_file(path)[0].names)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     except Exception as error:
         raise ValueError(f"{path}: not a readable .skeleton file ({str(error) or type(error).__name__})") from error
-    skeleton = get_skeleton("ntu25")
-    names = skeleton.joint_names[: skeleton.num_joints]
-    return Recording(names, positions, skeleton.parents[: len(names)], _FPS, "metres", "y", skeleton=skeleton, notes=notes)
+
+
+def _read_file(path: Path) -> tuple[Tracks, int]:
+    # Latin-1 decodes any byte, so that a stray one is reported with its line
+    with path.open(encoding="latin-1", newline=None) as stream:
+        return _read_bodies(_Lines(stream))
 
 
 class _Lines:
