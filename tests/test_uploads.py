@@ -163,6 +163,15 @@ def test_waiting_ends_and_the_command_that_is_named_pushes_by_hand(slow_hub, sav
     assert slow_hub.repositories[REPO].private
 
 
+@pytest.fixture
+def hears_ctrl_c():
+    """Processes that a shell starts in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("hears_ctrl_c")
 def test_ctrl_c_ends_the_waiting(slow_hub, save, capsys):
     push = BackgroundPush(REPO)
     push.push(save(1), 10, 1)
