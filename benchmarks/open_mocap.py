@@ -24,10 +24,11 @@ from robustness import accuracy, embed_plainly, nearest
 from motionpatches.processing.corpora import load_motions
 from motionpatches.training.evaluation import embed_motions, embed_texts, evaluate, zero_shot
 from motionpatches.training.inference import load_checkpoint
-from motionpatches.training.loop import describe_data, train
+from motionpatches.training.loop import train
 from motionpatches.training.metrics import label_map, label_precisions, retrieval_hits
 from motionpatches.training.recipe import load_recipe
 from motionpatches.training.results import command_line, environment, shorten_path, write_json
+from motionpatches.training.run import describe_data
 from motionpatches.training.run_folder import can_resume
 
 
@@ -38,12 +39,13 @@ SELECTED_ON = {"skeleton_out": "bandai_namco", "kinect": "utd_mhad"}  # elsewher
 NAMED_ACTIONS = ("walking in place", "jogging in place", "right hand wave", "front boxing")
 SETTINGS = ("all", "style_out", "skeleton_out", "kinect")
 RECIPES = ("open_mocap_published", "open_mocap_best")
-#: The best recipe with one part as in the published one, or otherwise; "whole" is the recipe itself.
+#: The best recipe with one part as in the published one, or otherwise; "whole" is the recipe itself. (`balance` and `batch_by`
+#: change nothing where there is one data set.)
 VARIANTS = {
     "whole": [],
     "batches of 128": ["batch_size=128"],
     "no label captions": ["label_caption="],
-    "no part CutMix": ["augment_part_mix=0"],
+    "part CutMix": ["augment_part_mix=0.3"],
     "no average of weights": ["ema_decay="],
     "fixed temperature": ["learn_logit_scale=false"],
     "no other augmentation": [f"augment_{name}=0" for name in ("heading", "tempo", "offset", "jitter")],

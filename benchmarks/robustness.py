@@ -26,9 +26,10 @@ from motionpatches.processing.canonical import canonicalize, face_forward, relat
 from motionpatches.processing.corpora import load_motions, to_dataset
 from motionpatches.processing.processing_motionpatches import ACROSS_SKELETONS
 from motionpatches.training.evaluation import embed_motions, embed_texts
-from motionpatches.training.loop import describe_data, train
+from motionpatches.training.loop import train
 from motionpatches.training.recipe import parse_recipe
 from motionpatches.training.results import environment, write_json
+from motionpatches.training.run import describe_data
 
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)

@@ -360,7 +360,7 @@ def make_sides(
     elif compiled:
         for side in sides[1:]:
             model = copy()
-            compile_towers(model, "inductor")
+            compile_towers([model.motion_model, model.text_model], "inductor")
             name = f"{side.name}, compiled"
             sides = [*sides, Side(name, PackageLoop(model, run, device), side.batches, device, is_compiled=True)]
     return sides

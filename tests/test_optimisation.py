@@ -84,7 +84,7 @@ def test_compiled_towers_have_the_same_weights_and_results(model, processor, cap
     with torch.no_grad():
         plain = model(**inputs).logits_per_motion
         names = list(model.state_dict())
-        compile_towers(model, "aot_eager")
+        compile_towers([model.motion_model, model.text_model], "aot_eager")
         torch.testing.assert_close(model(**inputs).logits_per_motion, plain, rtol=1e-4, atol=1e-4)
     assert list(model.state_dict()) == names
     assert model.motion_model._compiled_call_impl is not None

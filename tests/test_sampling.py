@@ -154,3 +154,33 @@ def test_impossible_batches():
         PairBatchSampler(CAPTIONS, 4, buckets=2)
     with pytest.raises(ValueError, match="kinds must say what each of the 6 rows is, got 2"):
         PairBatchSampler(CAPTIONS, 2, kinds=["cmu", "utd"])
+
+
+def test_balance_takes_more_of_small_sources():
+    captions = [[f"caption {row}"] for row in range(100)]
+    sources = ["large"] * 80 + ["small"] * 18 + ["tiny"] * 2
+    numbers = {}
+    for balance in (0.0, 0.5, 1.0):
+        sampler = PairBatchSampler(captions, 10, balance=balance, sources=sources)
+        drawn = [key.row for batch in sampler.make_batches(0) for key in batch]
+        assert len(drawn) + sampler.count_left_over() == 100  # a repeated motion may find no batch
+        numbers[balance] = [sum(sources[row] == name for row in drawn) for name in ("large", "small", "tiny")]
+        assert max(drawn.count(row) for row in range(80)) == 1  # of one source each as often
+    assert numbers[0.0] == [80, 18, 2]
+    assert numbers[0.5] == pytest.approx([62, 30, 8], abs=1)  # as the square roots, but no motion more than four times
+    assert numbers[1.0] == pytest.approx([46, 46, 8], abs=1)
+    other = sorted(key.row for batch in sampler.make_batches(1) for key in batch)
+    assert other != sorted(drawn)  # which of the large source is drawn is another thing each epoch
+
+
+def test_one_batch_holds_no_motion_twice():
+    captions = [[f"caption {row}", f"other {row}"] for row in range(60)]
+    sampler = PairBatchSampler(captions, 6, balance=1.0, sources=["large"] * 54 + ["small"] * 6, unique_captions=False)
+    assert all(len({key.row for key in batch}) == len(batch) for batch in sampler.make_batches(0))
+
+
+def test_a_balance_without_sources_is_refused():
+    with pytest.raises(ValueError, match=r"balance=0.5 must be .* needs the source"):
+        PairBatchSampler([["a"], ["b"]], 2, balance=0.5)
+    with pytest.raises(ValueError, match=r"balance=2 must be between 0 and 1"):
+        PairBatchSampler([["a"], ["b"]], 2, balance=2, sources=["x", "y"])

@@ -25,11 +25,11 @@ from .augmentation import Augmentation
 from .classifier import build_classifier, class_names, evaluate_classifier, load_classifier
 from .export import save_checkpoint
 from .labels import LabelledMotions, LabelledRows, count_cut, select_labelled
-from .loop import describe_data
 from .metrics import classification_metrics
 from .optimisation import make_optimizer, tower_groups
 from .recipe import ClassificationRecipe, FineTuningArguments, decided_by_checkpoint
 from .results import environment, shorten_path, write_json
+from .run import describe_data
 from .tracking import resolve_tracker
 
 

@@ -193,8 +193,8 @@ def evaluate(
     from .evaluation import evaluate as judge
     from .evaluation import galleries_digest, print_evaluation
     from .inference import load_checkpoint
-    from .loop import describe_data
     from .results import command_line, environment, read_training_facts, write_json
+    from .run import describe_data
     from .sentences import SentenceEncoder
 
     wanted: dict[str, Any] = {} if hypothesis_template is None else {"hypothesis_template": hypothesis_template}

@@ -348,6 +348,8 @@ def make_loader(
         mirror=run.augment_mirror,
         first_caption=run.caption_choice == "first",
         kinds=_kinds(rows, run.batch_by),
+        sources=rows["dataset"][:] if run.balance else None,
+        balance=run.balance,
         lengths=_count_frames(rows, processor.feature_extractor),
         buckets=run.length_buckets,
         num_processes=num_processes,

@@ -98,8 +98,8 @@ def make_average(model: nn.Module, decay: float) -> AveragedModel:
     return AveragedModel(model, multi_avg_fn=average)
 
 
-def compile_towers(model: MotionPatchesModel, backend: str) -> None:
-    """Compile both towers in place, for motions and texts of any length; names of weights stay as they are."""
+def compile_towers(towers: Sequence[nn.Module], backend: str) -> None:
+    """Compile towers in place, for inputs of any length; names of weights stay as they are. The backend `"no"` does nothing."""
     if backend != "no":
-        for tower in (model.motion_model, model.text_model):
+        for tower in towers:
             tower.compile(backend=backend, dynamic=True)

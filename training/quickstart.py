@@ -15,9 +15,10 @@ from ..processing.readers import write_npz
 from ..processing.skeletons import get_skeleton
 from .evaluation import evaluate, print_evaluation
 from .inference import Gallery, draw_hits, motions_by_text
-from .loop import describe_data, train
+from .loop import train
 from .recipe import load_recipe
 from .results import environment, write_json
+from .run import describe_data
 
 
 TRAINED_SKELETONS = ("smpl22", "body21", "cmu31", "kit21")

@@ -124,7 +124,20 @@ class OptimisationArguments:
 
 
 @dataclass
-class RunArguments(OptimisationArguments):
+class LoopArguments(OptimisationArguments):
+    """Data, optimisation and what is kept, of the package's own loop."""
+
+    ema_decay: float | None = field(
+        default=None, metadata={"help": "judge and keep an exponential moving average of the weights with this decay"}
+    )
+    save_steps: int = field(
+        default=200, metadata={"help": "save the state each so many steps of an epoch; 0: after it alone"}
+    )
+    schedule_stretch: float = field(default=1.0, metadata={"help": "length of the schedule over that of the run"})
+
+
+@dataclass
+class RunArguments(LoopArguments):
     """Data, optimisation, selection and what is kept, of contrastive training."""
 
     unique_captions: bool = field(
@@ -148,6 +161,12 @@ class RunArguments(OptimisationArguments):
         default=None,
         metadata={"help": "three quarters of a batch share the value of this column, such as dataset; empty: any"},
     )
+    balance: float = field(
+        default=0.0,
+        metadata={
+            "help": "0: an epoch takes each motion once; up to 1: it takes more of small data sets and less of large ones"
+        },
+    )
     length_groups: int = field(
         default=4, metadata={"help": "encode a batch in up to so many groups of like length: the same loss, less padding"}
     )
@@ -159,15 +178,8 @@ class RunArguments(OptimisationArguments):
         default=None,
         metadata={"help": "pairs in memory at a time; loss and gradients stay those of the whole batch (GradCache)"},
     )
-    ema_decay: float | None = field(
-        default=None, metadata={"help": "judge and keep an exponential moving average of the weights with this decay"}
-    )
-    save_steps: int = field(
-        default=200, metadata={"help": "save the state each so many steps of an epoch; 0: after it alone"}
-    )
     lr_text: float = field(default=1e-5, metadata={"help": "0 freezes the tower"})
     lr_head: float = 1e-3
-    schedule_stretch: float = field(default=1.0, metadata={"help": "length of the schedule over that of the run"})
     select_on: list[str] | None = field(
         default=None,
         metadata={"help": "data sets whose validation splits are averaged for the best checkpoint; default all"},

@@ -19,10 +19,11 @@ from .builder import fit_processor
 from .card_results import weights_fingerprint
 from .evaluation import evaluate
 from .inference import load_checkpoint
-from .loop import describe_data, train
+from .loop import train
 from .paper_tables import PaperTable, list_tables, load_table, pick_numbers, print_table
 from .recipe import Recipe, load_recipe
 from .results import command_line, environment, read_training_facts, shorten_path, write_json
+from .run import describe_data
 from .run_folder import can_resume
 
 

@@ -178,10 +178,12 @@ class ProgressBar:
     Args:
         total_steps: Steps of the run.
         step: Steps done before.
+        unit: What a batch holds.
         disable: Show none.
     """
 
-    def __init__(self, total_steps: int, step: int = 0, disable: bool = False) -> None:
+    def __init__(self, total_steps: int, step: int = 0, unit: str = "pairs", disable: bool = False) -> None:
+        self._unit = unit
         self._bar: tqdm[Any] = tqdm(
             total=total_steps, initial=step, unit="step", disable=disable or None, dynamic_ncols=True, leave=False
         )
@@ -193,12 +195,12 @@ class ProgressBar:
             epoch: The epoch under way, from 1.
             epochs: Epochs of the run.
             loss: Loss of the step.
-            rate: Pairs a second.
+            rate: Units a second.
             lr: Learning rate.
         """
         if self._bar.disable:
             return
-        shown = {"loss": f"{loss:.3f}", "pairs/s": f"{rate:.0f}", **({} if lr is None else {"lr": f"{lr:.1e}"})}
+        shown = {"loss": f"{loss:.3f}", f"{self._unit}/s": f"{rate:.0f}", **({} if lr is None else {"lr": f"{lr:.1e}"})}
         self._bar.set_description(f"epoch {epoch}/{epochs}", refresh=False)
         self._bar.set_postfix(shown, refresh=False)
         self._bar.update()
