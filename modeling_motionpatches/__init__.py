@@ -56,6 +56,7 @@ _LAZY = {
     "retrieval_metrics": "training.metrics",
     "classification_metrics": "training.metrics",
     "MotionClassificationPipeline": "pipeline_motion_classification",
+    "MotionTextToTextPipeline": "pipeline_motion_text_to_text",
     "ZeroShotMotionClassificationPipeline": "pipeline_zero_shot_motion_classification",
 }
 
@@ -96,7 +97,11 @@ def __dir__() -> list[str]:
 
 
 def _register() -> None:
-    from . import pipeline_motion_classification, pipeline_zero_shot_motion_classification
+    from . import (
+        pipeline_motion_classification,
+        pipeline_motion_text_to_text,
+        pipeline_zero_shot_motion_classification,
+    )
 
     AutoConfig.register(MotionPatchesConfig.model_type, MotionPatchesConfig, exist_ok=True)
     # Of several classes AutoModel takes the one that a checkpoint names as its architecture, by default the first.
@@ -118,6 +123,7 @@ def _register() -> None:
     AutoProcessor.register(MotionLlamoConfig, MotionLlamoProcessor, exist_ok=True)
     pipeline_zero_shot_motion_classification.register_pipeline()
     pipeline_motion_classification.register_pipeline()
+    pipeline_motion_text_to_text.register_pipeline()
 
 
 _register()

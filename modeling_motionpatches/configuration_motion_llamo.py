@@ -6,11 +6,11 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from .configuration_motionpatches import MotionGrid, MotionPatchesConfig
+from .configuration_motionpatches import CarriesPipelines, MotionGrid, MotionPatchesConfig
 
 
 @strict
-class MotionLlamoConfig(PreTrainedConfig):
+class MotionLlamoConfig(CarriesPipelines, PreTrainedConfig):
     r"""
     Configuration of a [`MotionLlamoModel`] and a [`MotionLlamoForConditionalGeneration`].
 

@@ -78,8 +78,30 @@ class MotionGrid:
     parts: int
 
 
+class CarriesPipelines:
+    """A configuration whose checkpoint brings pipelines along."""
+
+    @property
+    def custom_pipelines(self) -> dict[str, Any]:
+        """The pipelines whose code a checkpoint brings along, for `trust_remote_code=True`.
+
+        Where this package is installed they are registered already, and `transformers.pipeline` refuses a task that the
+        configuration names unless remote code is trusted: so the installed class keeps them for saving only.
+        """
+        return self.__dict__.get("_saved_pipelines", {}) if __name__.startswith("transformers_modules") else {}
+
+    @custom_pipelines.setter
+    def custom_pipelines(self, pipelines: dict[str, Any]) -> None:
+        self.__dict__["_saved_pipelines"] = dict(pipelines)
+
+    def to_dict(self) -> dict[str, Any]:
+        values = super().to_dict()  # type: ignore[misc]
+        pipelines = values.pop("_saved_pipelines", None)
+        return {**values, "custom_pipelines": pipelines} if pipelines else values
+
+
 @strict
-class MotionPatchesConfig(PreTrainedConfig):
+class MotionPatchesConfig(CarriesPipelines, PreTrainedConfig):
     r"""
     Configuration of a [`MotionPatchesModel`].
 
@@ -143,24 +165,6 @@ class MotionPatchesConfig(PreTrainedConfig):
         # AutoModel has several classes for this configuration and looks here for the one to take.
         if self.architectures is None:
             self.architectures: list[str] | None = ["MotionPatchesModel"]
-
-    @property
-    def custom_pipelines(self) -> dict[str, Any]:
-        """The pipelines whose code a checkpoint brings along, for `trust_remote_code=True`.
-
-        Where this package is installed they are registered already, and `transformers.pipeline` refuses a task that the
-        configuration names unless remote code is trusted: so the installed class keeps them for saving only.
-        """
-        return self.__dict__.get("_saved_pipelines", {}) if __name__.startswith("transformers_modules") else {}
-
-    @custom_pipelines.setter
-    def custom_pipelines(self, pipelines: dict[str, Any]) -> None:
-        self.__dict__["_saved_pipelines"] = dict(pipelines)
-
-    def to_dict(self) -> dict[str, Any]:
-        values = super().to_dict()
-        pipelines = values.pop("_saved_pipelines", None)
-        return {**values, "custom_pipelines": pipelines} if pipelines else values
 
     @property
     def patch_size(self) -> int:

@@ -135,20 +135,31 @@ class MotionLlamoModel(MotionLlamoPreTrainedModel):
     def set_input_embeddings(self, value: nn.Module) -> None:
         self.language_model.set_input_embeddings(value)
 
-    def get_video_features(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
-        """One feature for each frame of videos (V, T, 3, H, W): (V, T, d)."""
+    @can_return_tuple
+    def get_video_features(
+        self, pixel_values_videos: torch.Tensor, **kwargs: Unpack[TransformersKwargs]
+    ) -> BaseModelOutputWithPooling:
+        """What the vision tower makes of videos (V, T, 3, H, W): as `pooler_output` (V, T, d) one feature for each frame.
+
+        Raises:
+            ValueError: If there is no video tower.
+        """
         if self.video_tower is None:
             raise ValueError(
                 "pixel_values_videos was given, but this model has no video tower; make one with video_config=… in the "
                 "configuration, or leave the videos out"
             )
-        frames = pixel_values_videos.flatten(0, 1)
-        outputs: BaseModelOutputWithPooling = self.video_tower(
-            pixel_values=frames.to(self.video_tower.dtype), return_dict=True
-        )
+        leading = pixel_values_videos.shape[:2]
+        frames = pixel_values_videos.flatten(0, 1).to(self.video_tower.dtype)
+        outputs = self.video_tower(pixel_values=frames, return_dict=True, **kwargs)
         pooled = outputs.get("pooler_output")
         pooled = outputs.last_hidden_state.mean(dim=1) if pooled is None else pooled.flatten(1)
-        return pooled.reshape(*pixel_values_videos.shape[:2], -1)
+        return BaseModelOutputWithPooling(
+            last_hidden_state=outputs.last_hidden_state.unflatten(0, leading),
+            pooler_output=pooled.unflatten(0, leading),
+            hidden_states=outputs.get("hidden_states"),
+            attentions=outputs.get("attentions"),
+        )
 
     @can_return_tuple
     def forward(
@@ -173,7 +184,8 @@ class MotionLlamoModel(MotionLlamoPreTrainedModel):
             question_turns: Shape (B, L), of the cross talker: the number, from 1, of the user's turn that a token is of, its
                 placeholders included; 0 for all other tokens. What selects a motion's units is the text of its own turn:
                 answers, which must not leak into the selection, are 0. `None`: nothing asks.
-            position_ids, past_key_values, inputs_embeds: As of any language model.
+            position_ids, past_key_values: As of any language model.
+            inputs_embeds: Shape (B, L, D), in place of `input_ids`: placeholders are known by their embedding.
 
         Raises:
             ValueError: If placeholders and motions or videos do not match, or there are videos but no video tower.
@@ -182,16 +194,14 @@ class MotionLlamoModel(MotionLlamoPreTrainedModel):
             raise ValueError("pass either input_ids or inputs_embeds")
         motion_states = None
         if motion_values is not None or pixel_values_videos is not None:
-            if input_ids is None:
-                raise ValueError("motions and videos go where their placeholders are: pass input_ids, not inputs_embeds")
-            inputs_embeds = self.get_input_embeddings()(input_ids)
+            is_motion, is_video = self.find_placeholders(input_ids, inputs_embeds)
+            inputs_embeds = self.get_input_embeddings()(input_ids) if inputs_embeds is None else inputs_embeds
             inputs_embeds, motion_states = self._put_in_place(
-                inputs_embeds, input_ids, motion_values, motion_attention_mask, pixel_values_videos, question_turns
+                inputs_embeds, is_motion, is_video, motion_values, motion_attention_mask, pixel_values_videos, question_turns
             )
             input_ids = None
         if position_ids is None and attention_mask is not None and attention_mask.ndim == 2:  # as `generate` counts them
-            length = attention_mask.shape[1] if input_ids is None else input_ids.shape[1]
-            length = length if inputs_embeds is None else inputs_embeds.shape[1]
+            length = input_ids.shape[1] if inputs_embeds is None else inputs_embeds.shape[1]
             position_ids = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, -length:]
         outputs = self.language_model(
             input_ids=input_ids,
@@ -209,10 +219,26 @@ class MotionLlamoModel(MotionLlamoPreTrainedModel):
             motion_hidden_states=motion_states,
         )
 
+    def find_placeholders(
+        self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Where motions, and where videos, go in a text of ids (B, L) or of embeddings (B, L, D): two masks (B, L)."""
+        masks = []
+        for token in (self.config.motion_token_id, self.config.video_token_id):
+            if inputs_embeds is None:
+                masks.append(torch.zeros_like(input_ids, dtype=torch.bool) if token is None else torch.eq(input_ids, token))
+            elif token is None:
+                masks.append(inputs_embeds.new_zeros(inputs_embeds.shape[:2], dtype=torch.bool))
+            else:
+                place = torch.tensor(token, device=inputs_embeds.device)
+                masks.append((inputs_embeds == self.get_input_embeddings()(place)).all(dim=-1))
+        return masks[0], masks[1]
+
     def _put_in_place(
         self,
         embeds: torch.Tensor,
-        input_ids: torch.Tensor,
+        is_motion: torch.Tensor,
+        is_video: torch.Tensor,
         motion_values: torch.Tensor | None,
         motion_mask: torch.Tensor | None,
         videos: torch.Tensor | None,
@@ -220,34 +246,30 @@ class MotionLlamoModel(MotionLlamoPreTrainedModel):
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Text embeddings (B, L, D) with motions and videos at their placeholders; and what entered of the motions."""
         config: Any = self.config
-        turns = torch.zeros_like(input_ids) if turns is None else turns
+        turns = torch.zeros_like(is_motion, dtype=torch.long) if turns is None else turns
         motions, frames = None, None
         if motion_values is not None:
             tokens = self.motion_tower(motion_values, motion_mask)
             mask = tokens.new_ones(tokens.shape[:2], dtype=torch.bool) if motion_mask is None else motion_mask.bool()
             counts = [num_placeholders(config, number) for number in mask.sum(dim=1).tolist()]
-            places = _places(torch.eq(input_ids, config.motion_token_id), counts, "motion")
+            places = _places(is_motion, counts, "motion")
             motions = Clips(tokens, mask, motion_values, places[:, 0], turns[places[:, 0], places[:, 1]])
         if videos is not None:
-            tokens = self.get_video_features(videos)[:, :, None]
+            tokens = self.get_video_features(videos, return_dict=True).pooler_output[:, :, None]
             mask = tokens.new_ones(tokens.shape[:2], dtype=torch.bool)
             number = config.num_selected if config.fusion == "cross_talker" else tokens.shape[1]
-            places = _places(torch.eq(input_ids, config.video_token_id), [number] * len(tokens), "video")
+            places = _places(is_video, [number] * len(tokens), "video")
             frames = Clips(tokens, mask, None, places[:, 0], turns[places[:, 0], places[:, 1]])
-        is_text = torch.ones_like(input_ids, dtype=torch.bool)
-        for token in (config.motion_token_id, config.video_token_id):
-            is_text = is_text if token is None else is_text & (input_ids != token)
+        is_text = ~(is_motion | is_video)
         asked = [None if clips is None else _question(clips, embeds, turns, is_text) for clips in (motions, frames)]
         fused = self.fusion(motions, frames, *asked)
-        for clips, found, token in zip(
-            (motions, frames), fused, (config.motion_token_id, config.video_token_id), strict=True
-        ):
+        for clips, found, is_placeholder in zip((motions, frames), fused, (is_motion, is_video), strict=True):
             if clips is None:
                 continue
             if found.question_update is not None:
                 embeds = embeds.index_add(0, clips.rows, found.question_update.to(embeds.dtype))
             states = found.states.reshape(-1, embeds.shape[-1]).to(embeds.dtype)
-            embeds = embeds.masked_scatter(torch.eq(input_ids, token)[..., None], states)
+            embeds = embeds.masked_scatter(is_placeholder[..., None], states)
         return embeds, None if fused[0] is None else fused[0].states
 
 
@@ -282,6 +304,8 @@ class MotionLlamoForConditionalGeneration(MotionLlamoPreTrainedModel, Generation
         ValueError: If the language model changes its logits after the head, which this model would leave out.
     """
 
+    _tp_plan = {"lm_head": "colwise_gather_output"}  # noqa: RUF012
+
     def __init__(self, config: MotionLlamoConfig) -> None:
         super().__init__(config)
         text_config: PreTrainedConfig = config.text_config
@@ -308,6 +332,12 @@ class MotionLlamoForConditionalGeneration(MotionLlamoPreTrainedModel, Generation
 
     def get_output_embeddings(self) -> nn.Module:
         return self.lm_head
+
+    def get_video_features(
+        self, pixel_values_videos: torch.Tensor, **kwargs: Unpack[TransformersKwargs]
+    ) -> BaseModelOutputWithPooling:
+        """As of [`MotionLlamoModel`]."""
+        return self.model.get_video_features(pixel_values_videos, **kwargs)
 
     @can_return_tuple
     def forward(
@@ -359,48 +389,74 @@ class MotionLlamoForConditionalGeneration(MotionLlamoPreTrainedModel, Generation
         )
 
     def prepare_inputs_for_generation(
-        self, input_ids: torch.Tensor, is_first_iteration: bool | None = False, **kwargs: Any
+        self,
+        input_ids: torch.Tensor,
+        is_first_iteration: bool | None = False,
+        inputs_embeds: torch.Tensor | None = None,
+        **kwargs: Any,
     ) -> dict[str, Any]:
-        """Motions, videos and turns enter with the prompt alone; later steps find them in the cache."""
-        inputs = super().prepare_inputs_for_generation(input_ids, is_first_iteration=is_first_iteration, **kwargs)
+        """Motions, videos and turns enter with the prompt alone; later steps, and later questions, find them in the cache."""
+        length = kwargs.get("next_sequence_length")
+        whole = input_ids if inputs_embeds is None or not is_first_iteration else inputs_embeds
+        if is_first_iteration and length is not None:
+            kwargs |= self._clips_from(whole.shape[1] - length, input_ids, inputs_embeds, kwargs)
+        inputs = super().prepare_inputs_for_generation(
+            input_ids, is_first_iteration=is_first_iteration, inputs_embeds=inputs_embeds, **kwargs
+        )
         if not is_first_iteration and kwargs.get("use_cache", True):
             for name in _CLIP_INPUTS:
                 inputs.pop(name, None)
         elif inputs.get("question_turns") is not None:  # without a cache the text grows by tokens that ask nothing
-            missing = inputs["input_ids"].shape[1] - inputs["question_turns"].shape[1]
-            inputs["question_turns"] = F.pad(inputs["question_turns"], (0, missing))
+            turns = inputs["question_turns"]
+            turns = F.pad(turns, (0, whole.shape[1] - turns.shape[1]))
+            inputs["question_turns"] = turns if length is None else turns[:, -length:]
         return inputs
+
+    def _clips_from(
+        self, start: int, input_ids: torch.Tensor, inputs_embeds: torch.Tensor | None, inputs: dict[str, Any]
+    ) -> dict[str, torch.Tensor | None]:
+        """The clips of a text whose first `start` tokens are in the cache: those after them."""
+        clips = {name: inputs[name] for name in _PER_CLIP if inputs.get(name) is not None}
+        if not start:
+            return clips
+        places = self._places_of_clips(input_ids, inputs_embeds, clips)
+        kept = {name: values[places[name][:, 1] >= start] for name, values in clips.items()}
+        return {name: values if len(values) else None for name, values in kept.items()}
 
     def _expand_inputs_for_generation(
         self, expand_size: int = 1, is_encoder_decoder: bool = False, input_ids: torch.Tensor | None = None, **kwargs: Any
     ) -> tuple[torch.Tensor, dict[str, Any]]:
         """Rows are repeated for beams and samples; the motions of a row, of which there may be several, with their row."""
         clips = {name: kwargs.pop(name) for name in _PER_CLIP if kwargs.get(name) is not None}
-        rows = {} if input_ids is None else self._rows_of_clips(input_ids, clips)
+        rows = self._places_of_clips(input_ids, kwargs.get("inputs_embeds"), clips)
         expanded, kwargs = super()._expand_inputs_for_generation(expand_size, is_encoder_decoder, input_ids, **kwargs)
         for name, values in clips.items():
-            of_row = rows[name]
+            of_row = rows[name][:, 0]
             groups = [(of_row == row).nonzero()[:, 0] for row in of_row.unique()]
             kwargs[name] = values[torch.cat([group for group in groups for _ in range(expand_size)])]
         return expanded, kwargs
 
-    def _rows_of_clips(self, input_ids: torch.Tensor, clips: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """For each clip of each input the row that it is in."""
-        rows = {}
+    def _places_of_clips(
+        self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor | None, clips: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        """For each clip of each input the row and column of its first placeholder."""
+        if not clips:
+            return {}
+        is_motion, is_video = self.model.find_placeholders(input_ids, inputs_embeds)
+        places = {}
         for name, values in clips.items():
-            is_video = name == "pixel_values_videos"
-            token: Any = self.config.video_token_id if is_video else self.config.motion_token_id
+            of_video = name == "pixel_values_videos"
             if self.config.fusion == "cross_talker":
                 counts = [self.config.num_selected] * len(values)
-            elif is_video:
+            elif of_video:
                 counts = [values.shape[1]] * len(values)
             else:
                 mask = clips.get("motion_attention_mask")
                 windows = values.shape[2] // self.config.motion_grid.frames if name == "motion_values" else values.shape[1]
                 numbers = [windows] * len(values) if mask is None else mask.sum(dim=1).tolist()
                 counts = [num_placeholders(self.config, number) for number in numbers]
-            rows[name] = _places(torch.eq(input_ids, token), counts, "video" if is_video else "motion")[:, 0]
-        return rows
+            places[name] = _places(is_video if of_video else is_motion, counts, "video" if of_video else "motion")
+        return places
 
 
 MotionLlamoModel.register_for_auto_class("AutoModel")

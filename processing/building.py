@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
-from multiprocessing import get_all_start_methods, get_context, parent_process
+from multiprocessing import forkserver, get_all_start_methods, get_context, parent_process
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -87,7 +87,7 @@ def plan(corpus: Corpus, dataset: str | None = None) -> Job:
         ValueError: If a list cannot be understood.
     """
     if not corpus.root.is_dir():
-        raise FileNotFoundError(f"no folder {str(corpus.root)!r}; expected {corpus.about.title} in its owner's layout")
+        raise FileNotFoundError(f"no folder {str(corpus.root)!r} to prepare ({corpus.about.title}); check --root")
     corpus = dataclasses.replace(corpus, **{name: Path(os.path.abspath(path)) for name, path in _folders(corpus).items()})
     return Job(corpus, dataset or corpus.name, corpus.lists())
 
@@ -160,6 +160,13 @@ def _context() -> BaseContext:
         return get_context("spawn")
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__])
+    if threading.current_thread() is not threading.main_thread():
+        return context  # only the main thread may handle signals
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which the server inherits: Ctrl-C would break into its imports
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before)
     return context
 
 

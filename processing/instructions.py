@@ -1,11 +1,12 @@
 """Conversations about motion, made from captioned and labelled motions: questions with short answers that can be checked.
 
 A motion stands in a conversation by reference: `{"clips": [{"id", "start", "end"}]}`, pieces of motions of one skeleton, one
-after the other; `ClipReader` makes joints of it.
+after the other; `ClipReader` makes joints of it. A video stands there as `{"path"}`, relative to the folder of the data;
+`video_files.VideoReader` makes frames of it.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,11 +26,12 @@ class Piece(NamedTuple):
 
 
 class Item(NamedTuple):
-    """A question about pieces of motion one after the other, and its answer."""
+    """A question about pieces of motion one after the other, its answer, and, beside a video, what that shows."""
 
     pieces: tuple[Piece, ...]
     question: str
     answer: str
+    scene: Any = None
 
 
 #: How each category asks; `{…}` is filled in.
@@ -53,11 +55,13 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
 }
 _PLACES = ("first", "last")
 _FADE = 5  # frames over which one piece turns into the next
-_FEATURES = Features(
+#: The columns of questions; `needs` is `"motion"`, `"video"` or `"both"`: without what nobody can answer.
+QUESTION_FEATURES = Features(
     {
         "id": Value("string"),
         "category": Value("string"),
         "skeleton": Value("string"),
+        "needs": Value("string"),
         "messages": ListOf(
             {
                 "role": Value("string"),
@@ -66,6 +70,7 @@ _FEATURES = Features(
                         "type": Value("string"),
                         "text": Value("string"),
                         "motion": {"clips": ListOf({"id": Value("string"), "start": Value("int32"), "end": Value("int32")})},
+                        "video": {"path": Value("string")},
                     }
                 ),
             }
@@ -96,8 +101,8 @@ def make_instructions(
         max_seconds: Leave out motions that are longer.
 
     Returns:
-        Rows with `id`, `category`, `skeleton` and `messages`: the user's, with a motion by reference and a question, and the
-        answer.
+        Rows with `id`, `category`, `skeleton`, `needs` and `messages`: the user's, with a motion by reference and a question, and
+        the answer.
 
     Raises:
         ValueError: If a category is unknown or impossible with these motions, or a number is out of range.
@@ -118,11 +123,11 @@ def make_instructions(
         if categories is not None and category not in categories:
             continue
         generator = np.random.default_rng([seed, number])
-        items = _balanced(_MAKERS[category](source, category, generator), num, generator)
+        items = balance(_MAKERS[category](source, category, generator), num, generator)
         if not items and categories is not None:
             raise ValueError(f"these {len(kept)} motions give no question of category {category!r} with two answers or more")
         result += [_to_row(source, category, index, item) for index, item in enumerate(items)]
-    return Dataset.from_list(result, features=_FEATURES)
+    return Dataset.from_list(result, features=QUESTION_FEATURES)
 
 
 class ClipReader:
@@ -137,34 +142,39 @@ class ClipReader:
 
     def __init__(self, rows: Dataset) -> None:
         self.rows = rows.with_format("numpy", columns=["joints"], output_all_columns=True)
-        ids = rows["id"][:]
+        ids, self._fps = rows["id"][:], rows["fps"][:]
         self.places = {name: place for place, name in enumerate(ids)}
         if len(self.places) < len(ids):
             raise ValueError(f"{len(ids) - len(self.places)} motions have an id that another one has; ids must be unique")
 
-    def read(self, motion: dict[str, Any]) -> dict[str, Any]:
-        """`{"joints", "skeleton", "fps"}` of `{"clips": […]}`.
+    def seconds(self, motion: Mapping[str, Any]) -> float:
+        """How long the motion of `{"clips": […]}` lasts, without reading it."""
+        places = [self.places[clip["id"]] for clip in motion["clips"]]
+        pieces = zip(motion["clips"], places, strict=True)
+        return sum((clip["end"] - clip["start"]) / self._fps[row] for clip, row in pieces)
+
+    def read(self, motion: Mapping[str, Any]) -> dict[str, Any]:
+        """A motion as `MotionPatchProcessor` takes it: `{"joints", "skeleton", "fps", "unit"}` of `{"clips": […]}`.
 
         Raises:
             KeyError: If there is no motion of an id.
-            ValueError: If pieces are of several skeletons or frame rates, or a piece is empty.
+            ValueError: If pieces are of several skeletons or frame rates, or a piece is empty or ends after its motion.
         """
         parts, kinds = [], set()
         for clip in motion["clips"]:
             if clip["id"] not in self.places:
                 raise KeyError(f"no motion has the id {clip['id']!r}; the data has {len(self.places)} others")
             row = self.rows[self.places[clip["id"]]]
-            joints = joints_of(row)[clip["start"] : clip["end"]]
-            if not len(joints):
+            if not 0 <= clip["start"] < clip["end"] <= row["num_frames"]:
                 raise ValueError(
-                    f"frames {clip['start']} to {clip['end']} of {clip['id']!r} are none: it has {row['num_frames']}"
+                    f"frames {clip['start']} to {clip['end']} of {clip['id']!r} are none of its: it has {row['num_frames']}"
                 )
-            parts.append(joints)
+            parts.append(joints_of(row)[clip["start"] : clip["end"]])
             kinds.add((row["skeleton"], float(row["fps"])))
         if len(kinds) != 1:
             raise ValueError(f"pieces of one motion need one skeleton and frame rate, got {sorted(kinds)}")
         skeleton, fps = kinds.pop()
-        return {"joints": join_motions(parts, skeleton), "skeleton": skeleton, "fps": fps}
+        return {"joints": join_motions(parts, skeleton), "skeleton": skeleton, "fps": fps, "unit": "metres"}
 
 
 def join_motions(parts: Sequence[np.ndarray], skeleton: str) -> np.ndarray:
@@ -248,22 +258,35 @@ def _first_half(source: _Source, category: str, generator: np.random.Generator) 
 
 
 def _yes_no(source: _Source, category: str, generator: np.random.Generator) -> list[Item]:
-    """Each action where it is so, and as often where it is another of the same data set, the most alike in words first."""
+    known = [(row, action, source.sources[row]) for row, action in source.known("action")]
+    return [
+        Item((source.whole(row),), _ask(category, generator, action=action), "yes" if is_so else "no")
+        for row, action, is_so in claim_actions(known, generator)
+    ]
+
+
+def claim_actions(known: Iterable[tuple[int, str, str]], generator: np.random.Generator) -> Iterator[tuple[int, str, bool]]:
+    """Each action where it is so, and as often where it is another of the same data set, the most alike in words first.
+
+    Args:
+        known: Rows with their action and data set.
+        generator: What others are drawn with.
+
+    Yields:
+        Row, action, and whether it is so.
+    """
     by_source = defaultdict(list)
-    for row, action in source.known("action"):
-        by_source[source.sources[row]].append((row, action))
-    items = []
+    for row, action, name in known:
+        by_source[name].append((row, action))
     for rows in by_source.values():
         actions = sorted({action for _, action in rows})
         if len(actions) < 2:
             continue
         near = {action: _alike(action, actions) for action in actions}
         for row, action in rows:
-            items.append(Item((source.whole(row),), _ask(category, generator, action=action), "yes"))
+            yield row, action, True
             others = [other for other in actions if action in near[other]] or [other for other in actions if other != action]
-            other = others[generator.integers(len(others))]
-            items.append(Item((source.whole(row),), _ask(category, generator, action=other), "no"))
-    return items
+            yield row, others[generator.integers(len(others))], False
 
 
 def _alike(action: str, actions: Iterable[str], num: int = 3) -> set[str]:
@@ -329,7 +352,7 @@ _MAKERS: dict[str, _Maker] = {
 }
 
 
-def _balanced(items: list[Item], num: int, generator: np.random.Generator) -> list[Item]:
+def balance(items: list[Item], num: int, generator: np.random.Generator) -> list[Item]:
     """At most `num` items in random order, drawn from the answers in turn, so that none is given much more often than others."""
     by_answer = defaultdict(list)
     for place in generator.permutation(len(items)):
@@ -343,15 +366,40 @@ def _balanced(items: list[Item], num: int, generator: np.random.Generator) -> li
 
 
 def _to_row(source: _Source, category: str, index: int, item: Item) -> dict[str, Any]:
-    clips = [{"id": source.ids[piece.row], "start": piece.start, "end": piece.end} for piece in item.pieces]
-    asked = [
-        {"type": "motion", "text": None, "motion": {"clips": clips}},
-        {"type": "text", "text": item.question, "motion": None},
-    ]
-    said = [{"type": "text", "text": item.answer, "motion": None}]
     return {
         "id": f"{category}-{index:06d}",
         "category": category,
         "skeleton": source.skeletons[item.pieces[0].row],
-        "messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": said}],
+        "needs": "motion",
+        "messages": make_messages(
+            [(item.question, item.answer)], [(source.ids[row], *times) for row, *times in item.pieces]
+        ),
     }
+
+
+def make_messages(
+    turns: Sequence[tuple[str, str]], clips: Sequence[tuple[str, int, int]] = (), video: str | None = None
+) -> list[dict[str, Any]]:
+    """A conversation as the column `messages` has it.
+
+    Args:
+        turns: Questions and their answers.
+        clips: Of the motion before the first question: id, first frame, and the frame after the last of each piece.
+        video: The path of the video before the first question.
+    """
+    messages = []
+    for number, (question, answer) in enumerate(turns):
+        asked = []
+        if number == 0 and clips:
+            asked.append(
+                _part("motion", {"clips": [{"id": name, "start": start, "end": end} for name, start, end in clips]})
+            )
+        if number == 0 and video is not None:
+            asked.append(_part("video", {"path": video}))
+        messages.append({"role": "user", "content": [*asked, _part("text", question)]})
+        messages.append({"role": "assistant", "content": [_part("text", answer)]})
+    return messages
+
+
+def _part(kind: str, value: str | Mapping[str, Any]) -> dict[str, Any]:
+    return {"text": None, "motion": None, "video": None, "type": kind, kind: value}

@@ -1,12 +1,16 @@
 """Inputs of MotionLlamo: conversations with motions and videos in them."""
 
+import os
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import transformers
 from transformers import BatchFeature, ProcessorMixin
 from transformers.utils.chat_template_utils import render_jinja_template
+from transformers.utils.import_utils import is_av_available, is_torchcodec_usable
+from transformers.video_utils import load_video
 
 from .processing_motionpatches import MotionPatchProcessor
 
@@ -33,7 +37,26 @@ CHAT_TEMPLATE = """{%- macro say(content) -%}
 ROLE_TOKENS = ("<|system|>", "<|user|>", "<|assistant|>")
 
 Span = tuple[int, int]
+Count = tuple[int, int]  # placeholders of a clip, and how many of them hold a unit
 _PLAIN = (str, int, float, bool, list, dict, type(None))  # what JSON holds
+
+
+class TooLongError(ValueError):
+    """A text with its motions has more tokens than its tokenizer allows."""
+
+
+class _Expanded(NamedTuple):
+    """A text whose tokens stand for clips as often as placeholders are needed.
+
+    Attributes:
+        text: The text.
+        empty: Where placeholders stand that hold no unit.
+        edits: Of the text before: after which places it grew, and by how many characters.
+    """
+
+    text: str
+    empty: list[Span]
+    edits: list[tuple[int, int]]
 
 
 class MotionLlamoProcessor(ProcessorMixin):
@@ -115,7 +138,7 @@ class MotionLlamoProcessor(ProcessorMixin):
             text: A text or a list of texts.
             motions: The motions of all texts in the order of their tokens, as `MotionPatchProcessor` takes them; of one text also
                 a single motion.
-            videos: The videos likewise, as the video processor takes them.
+            videos: The videos likewise: files, or frames as the video processor takes them.
             skeleton, fps: Of motions that do not say theirs.
             padding: As of the tokenizer, on the side that it pads.
             return_tensors: `"pt"`, `"np"` or `None`.
@@ -149,6 +172,7 @@ class MotionLlamoProcessor(ProcessorMixin):
         skeleton: Any = None,
         fps: Any = None,
         padding: bool | str | None = None,
+        encoded_motions: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> Any:
         """A conversation as text, or as inputs of the model.
@@ -164,7 +188,10 @@ class MotionLlamoProcessor(ProcessorMixin):
             return_tensors: `"pt"`, `"np"` or `None`.
             return_assistant_tokens_mask: Also give `assistant_masks` (B, L), 1 for what the assistant says: what to learn.
             skeleton, fps: Of motions that do not say theirs.
-            padding: As of the tokenizer; default to the longest where several conversations become tensors.
+            padding: As of the tokenizer; default to the longest where several conversations become tensors. What is to be
+                generated from is padded on the left.
+            encoded_motions: `motion_values` and `motion_attention_mask` of all motions in their order, in place of what the
+                motion processor would make of them: training changes them on the way.
             kwargs: For the template.
 
         Raises:
@@ -189,16 +216,12 @@ class MotionLlamoProcessor(ProcessorMixin):
         motions, videos = _clips(conversations, "motion"), _clips(conversations, "video")
         if padding is None:
             padding = return_tensors is not None and len(conversations) > 1
+        text_kwargs: dict[str, Any] = {"add_special_tokens": False}
+        if add_generation_prompt or continue_final_message:
+            text_kwargs["padding_side"] = "left"  # `generate` goes on at the end of each row
+        motions = encoded_motions or motions or None
         features, masks = self._encode(
-            rendered,
-            questions,
-            answers,
-            motions or None,
-            videos or None,
-            skeleton,
-            fps,
-            padding,
-            {"add_special_tokens": False},
+            rendered, questions, answers, motions, videos or None, skeleton, fps, padding, text_kwargs
         )
         if return_assistant_tokens_mask:
             features["assistant_masks"] = masks
@@ -246,70 +269,117 @@ class MotionLlamoProcessor(ProcessorMixin):
         text_kwargs: Mapping[str, Any],
     ) -> tuple[dict[str, Any], list[list[int]]]:
         """Features of texts and clips, and for each token whether the assistant says it."""
-        features: dict[str, Any] = {}
-        motion_counts: list[tuple[int, int]] = []  # placeholders of each motion, and how many of them hold a unit
-        if motions is not None:
-            found = self.feature_extractor(motions, skeleton, fps, return_tensors="np", return_attention_mask=True)
-            features.update(found)
-            windows = found["motion_attention_mask"].sum(axis=-1).tolist()
-            motion_counts = [self._count(number * 5, self.num_units(number)) for number in windows]
-        video_counts: list[tuple[int, int]] = []
-        if videos is not None:
-            if self.frame_processor is None:
-                raise ValueError("got videos, but this processor has no video_settings, and its model no video tower")
-            found = self.frame_processor(videos, return_tensors="np")
-            features["pixel_values_videos"] = found["pixel_values_videos"]
-            num_frames = features["pixel_values_videos"].shape[1]
-            video_counts = [self._count(num_frames, num_frames)] * len(features["pixel_values_videos"])
-        for token, counts, kind in ((self.motion_token, motion_counts, "motion"), (self.video_token, video_counts, "video")):
-            number = sum(text.count(token) for text in texts)
-            if number != len(counts):
-                raise ValueError(
-                    f"the text has {number} times {token}, but there are {len(counts)} {kind}s; each needs one, in the same order"
-                )
-        left = {self.motion_token: iter(motion_counts), self.video_token: iter(video_counts)}
-        pattern = re.compile("|".join(re.escape(token) for token in left))
-        expanded, hidden, moved_questions, moved_answers = [], [], [], []
-        for text, asked, said in zip(texts, questions, answers, strict=True):
-            pieces, edits, empty, length, last = [], [], [], 0, 0
-            for match in pattern.finditer(text):
-                number, real = next(left[match[0]])
-                pieces += [text[last : match.start()], match[0] * number]
-                length += match.start() - last
-                empty.append((length + real * len(match[0]), length + number * len(match[0])))
-                length += number * len(match[0])
-                last = match.end()
-                edits.append((last, (number - 1) * len(match[0])))
-            expanded.append("".join([*pieces, text[last:]]))
-            hidden.append(empty)
-            moved_questions.append([_moved(span, edits) for span in asked])
-            moved_answers.append([_moved(span, edits) for span in said])
-        tokens = self.tokenizer(
-            expanded, padding=padding, return_offsets_mapping=True, return_token_type_ids=False, **text_kwargs
-        )
-        longest = max(len(ids) for ids in tokens["input_ids"])
-        if longest > self.tokenizer.model_max_length and not text_kwargs.get("truncation"):
-            raise ValueError(
-                f"a text with its motions is {longest} tokens long, more than the limit of {self.tokenizer.model_max_length}; "
-                "use shorter motions, fewer of them, or the cross talker, which takes a fixed number of tokens of each"
-            )
+        features, counts = self._encode_clips(motions, videos, skeleton, fps)
+        expanded = self._expand(texts, counts)
+        tokens = self._tokenize([text.text for text in expanded], padding, text_kwargs)
         starts = [[start if end > start else -1 for start, end in row] for row in tokens["offset_mapping"]]
         features["input_ids"] = tokens["input_ids"]
         features["attention_mask"] = [
-            [0 if _inside(start, empty) else count for start, count in zip(row, mask, strict=True)]
-            for row, mask, empty in zip(starts, tokens["attention_mask"], hidden, strict=True)
+            [0 if _inside(start, text.empty) else count for start, count in zip(row, mask, strict=True)]
+            for row, mask, text in zip(starts, tokens["attention_mask"], expanded, strict=True)
         ]
         if self.fusion == "cross_talker":
-            features["question_turns"] = [
-                [_inside(start, spans) for start in row] for row, spans in zip(starts, moved_questions, strict=True)
-            ]
-        masks = [[int(_inside(start, spans) > 0) for start in row] for row, spans in zip(starts, moved_answers, strict=True)]
+            features["question_turns"] = _numbers_of(starts, expanded, questions)
+        masks = [[int(number > 0) for number in row] for row in _numbers_of(starts, expanded, answers)]
         return features, masks
 
-    def _count(self, num_tokens: int, num_units: int) -> tuple[int, int]:
+    def _encode_clips(
+        self, motions: Any, videos: Any, skeleton: Any, fps: Any
+    ) -> tuple[dict[str, Any], dict[str, list[Count]]]:
+        """What the towers take, and for each token the placeholders of each of its clips."""
+        features: dict[str, Any] = {}
+        counts: dict[str, list[Count]] = {self.motion_token: [], self.video_token: []}
+        if motions is not None:
+            if not (isinstance(motions, Mapping) and "motion_values" in motions):
+                motions = self.feature_extractor(motions, skeleton, fps, return_tensors="np", return_attention_mask=True)
+            features.update(motions)
+            windows = features["motion_attention_mask"].sum(axis=-1).tolist()
+            counts[self.motion_token] = [self._count(number * 5, self.num_units(number)) for number in windows]
+        if videos is not None:
+            if self.frame_processor is None:
+                raise ValueError("got videos, but this processor has no video_settings, and its model no video tower")
+            frames = self._read_frames(videos)
+            features["pixel_values_videos"] = frames
+            counts[self.video_token] = [self._count(frames.shape[1], frames.shape[1])] * len(frames)
+        return features, counts
+
+    def _read_frames(self, videos: Any) -> np.ndarray:
+        """Frames (V, T, 3, H, W) of videos; of files as many as the video processor asks for are decoded."""
+        processor: Any = self.frame_processor
+        given = [videos] if isinstance(videos, (str, os.PathLike)) else videos
+        is_file = [isinstance(video, (str, os.PathLike)) for video in given]
+        if not any(is_file):
+            return processor(videos, return_tensors="np")["pixel_values_videos"]
+        if not all(is_file):
+            raise ValueError("some videos are files, others are frames; pass all of one call as one or the other")
+        sample = processor.sample_frames if processor.do_sample_frames else None
+        decoded = [_decode(str(video), sample) for video in given]
+        return processor(decoded, do_sample_frames=False, return_tensors="np")["pixel_values_videos"]
+
+    def _expand(self, texts: list[str], counts: Mapping[str, list[Count]]) -> list[_Expanded]:
+        """Texts with as many placeholders in place of each token as its clip needs."""
+        for token, kind in ((self.motion_token, "motion"), (self.video_token, "video")):
+            number = sum(text.count(token) for text in texts)
+            if number != len(counts[token]):
+                raise ValueError(
+                    f"the text has {number} times {token}, but there are {len(counts[token])} {kind}s; each needs one, in the "
+                    "same order"
+                )
+        left = {token: iter(each) for token, each in counts.items()}
+        pattern = re.compile("|".join(re.escape(token) for token in left))
+        return [_expand_one(text, pattern, left) for text in texts]
+
+    def _tokenize(self, texts: list[str], padding: bool | str, text_kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+        tokens = self.tokenizer(
+            texts, padding=padding, return_offsets_mapping=True, return_token_type_ids=False, verbose=False, **text_kwargs
+        )
+        longest = max(len(ids) for ids in tokens["input_ids"])
+        if longest > self.tokenizer.model_max_length and not text_kwargs.get("truncation"):
+            raise TooLongError(
+                f"a text with its motions is {longest} tokens long, more than the limit of {self.tokenizer.model_max_length}; "
+                "use shorter motions, fewer of them, or the cross talker, which takes a fixed number of tokens of each"
+            )
+        return tokens
+
+    def _count(self, num_tokens: int, num_units: int) -> Count:
         if self.fusion == "projector":
             return num_tokens, num_tokens
         return self.num_selected, min(self.num_selected, num_units)
+
+
+def _decode(video: str, sample: Any) -> Any:
+    """Frames (T, H, W, 3) of a video file or address; `sample` chooses which, `None`: all."""
+    if "://" not in video and not os.path.isfile(video):
+        raise FileNotFoundError(f"no video file {video!r}")
+    backend = "torchcodec" if is_torchcodec_usable("video") else "pyav"
+    if backend == "pyav" and not is_av_available():
+        raise ImportError(f"reading {video!r} needs PyAV: pip install av (or torchcodec); or pass frames (T, H, W, 3)")
+    return load_video(video, backend=backend, sample_indices_fn=sample)[0]
+
+
+def _expand_one(text: str, pattern: re.Pattern[str], left: Mapping[str, Iterator[Count]]) -> _Expanded:
+    """A text with its placeholders; `left`: for each token those of the clips that no text before had."""
+    pieces, edits, empty, length, last = [], [], [], 0, 0
+    for match in pattern.finditer(text):
+        token, (number, real) = match[0], next(left[match[0]])
+        pieces += [text[last : match.start()], token * number]
+        length += match.start() - last
+        empty.append((length + real * len(token), length + number * len(token)))
+        length += number * len(token)
+        last = match.end()
+        edits.append((last, (number - 1) * len(token)))
+    return _Expanded("".join([*pieces, text[last:]]), empty, edits)
+
+
+def _numbers_of(
+    starts: Sequence[Sequence[int]], expanded: Sequence[_Expanded], spans: Sequence[Sequence[Span]]
+) -> list[list[int]]:
+    """For each token that starts at a character the number, from 1, of the span that it is in; 0 if it is in none."""
+    result = []
+    for row, text, each in zip(starts, expanded, spans, strict=True):
+        moved = [_moved(span, text.edits) for span in each]
+        result.append([_inside(start, moved) for start in row])
+    return result
 
 
 def _inside(place: int, spans: Sequence[Span]) -> int:

@@ -116,7 +116,7 @@ def test_references_are_read_as_one_motion(rows, questions):
     assert (found["skeleton"], found["fps"]) == ("smpl22", 20.0)
     with pytest.raises(KeyError, match="no motion has the id 'nobody'"):
         reader.read({"clips": [{"id": "nobody", "start": 0, "end": 5}]})
-    with pytest.raises(ValueError, match=r"frames 900 to 905 of .* are none"):
+    with pytest.raises(ValueError, match=r"frames 900 to 905 of .* are none of its"):
         reader.read({"clips": [{**motion["clips"][0], "start": 900, "end": 905}]})
     with pytest.raises(ValueError, match="1 motions have an id that another one has"):
         ClipReader(rows.select([0, 1, 0]))

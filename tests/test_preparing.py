@@ -106,7 +106,7 @@ def test_the_command_prints_what_was_found_and_what_was_not(humanml3d, tmp_path)
     [
         (["humanml4d"], "unknown data set 'humanml4d'; known: humanml3d, kitml, babel60"),
         (["humanml3d", "--protocol", "xsub"], "humanml3d has no setting protocol; leave it out"),
-        (["kitml", "--root", "nowhere"], "no folder 'nowhere'; expected KIT-ML"),
+        (["kitml", "--root", "nowhere"], "no folder 'nowhere' to prepare (KIT-ML)"),
         (["interhuman"], "expected the layout of InterHuman"),
     ],
 )

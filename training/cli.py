@@ -20,6 +20,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 console = Console()
+_ANSWERS = "Options for a MotionLlamo"
 _errors = Console(stderr=True)
 _SHOWN = (ValueError, TypeError, OSError, ImportError, FloatingPointError)
 
@@ -88,6 +89,50 @@ def train(
     loaded = load_recipe(recipe, overrides or [])
     rows = load_motions(data, loaded.run.datasets)
     results = run_training(loaded, rows, output, init_from, resume, push_to, private)
+    if os.environ.get("RANK", "0") == "0":
+        console.print(f"best epoch {results['best_epoch']} of {results['epochs']}: {output / 'best'}", highlight=False)
+
+
+@command
+def instruct(
+    data: Annotated[Path, typer.Option(help="Folder of motion data with splits train and validation.")],
+    output: Annotated[Path, typer.Option(help="Folder of the run: last/, best/, state/, results.json.")],
+    checkpoint: Annotated[
+        str | None,
+        typer.Argument(help="A MotionPatches checkpoint, whose motion tower is taken, or a MotionLlamo one to go on with."),
+    ] = None,
+    recipe: Annotated[
+        str, typer.Option(help="Name of a recipe of instruction tuning, or path of your own YAML file.")
+    ] = "llamo_small",
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Replace a field of the recipe: --set epochs=10. Repeatable.")
+    ] = None,
+    instructions: Annotated[
+        Path | None, typer.Option(help="Folder of questions with answers; default they are made of the motions.")
+    ] = None,
+    video_folder: Annotated[
+        Path | None, typer.Option(help="What the paths of videos start from; default the folder of --instructions.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")] = False,
+    push_to: Annotated[
+        str | None, typer.Option(help="Push each epoch's checkpoint to this Hub repository, in the background.")
+    ] = None,
+    private: Annotated[
+        bool | None, typer.Option("--private/--public", help="Of a new repository; default as your account says.")
+    ] = None,
+) -> None:
+    """Teach a language model to answer questions about motion (MotionLlamo)."""
+    from ..processing.corpora import load_motions
+    from .instruct import instruct as run_tuning
+    from .instruction_data import load_instruction_data
+    from .recipe import check_used, load_instruction_recipe
+
+    loaded = load_instruction_recipe(recipe, overrides or [])
+    if checkpoint is not None:
+        check_used(overrides or [])
+    rows = load_motions(data, loaded.run.datasets)
+    questions = None if instructions is None else load_instruction_data(instructions, rows, video_folder)
+    results = run_tuning(loaded, rows, output, checkpoint, resume, questions, push_to, private)
     if os.environ.get("RANK", "0") == "0":
         console.print(f"best epoch {results['best_epoch']} of {results['epochs']}: {output / 'best'}", highlight=False)
 
@@ -183,24 +228,96 @@ def evaluate(
     ] = False,
     output: Annotated[Path | None, typer.Option(help="Write the results to this JSON file.")] = None,
     save_queries: Annotated[
-        bool, typer.Option("--save-queries", help="Write how each query fared too, for motionpatches compare.")
+        bool,
+        typer.Option("--save-queries", help="Write how each query fared too, for motionpatches compare; or all answers."),
     ] = False,
+    instructions: Annotated[
+        Path | None,
+        typer.Option(help="Folder of questions with answers; default they are made of the split.", rich_help_panel=_ANSWERS),
+    ] = None,
+    num: Annotated[
+        int | None,
+        typer.Option(
+            "--num-questions", help="Questions made in each category, at most; default 100.", min=1, rich_help_panel=_ANSWERS
+        ),
+    ] = None,
+    categories: Annotated[
+        list[str] | None,
+        typer.Option("--category", help="Ask questions of this category alone. Repeatable.", rich_help_panel=_ANSWERS),
+    ] = None,
+    most_clips: Annotated[
+        int | None,
+        typer.Option(
+            help="Most motions one after the other, of questions about order; default 4.", rich_help_panel=_ANSWERS
+        ),
+    ] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option(help="Longest motion to make questions of.", rich_help_panel=_ANSWERS)
+    ] = None,
+    video_folder: Annotated[
+        Path | None,
+        typer.Option(
+            help="What the paths of videos start from; default the folder of --instructions.", rich_help_panel=_ANSWERS
+        ),
+    ] = None,
+    retriever: Annotated[
+        str | None,
+        typer.Option(help="A contrastive checkpoint, for the R-precision of captions.", rich_help_panel=_ANSWERS),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Questions in one batch; default 16.", min=1, rich_help_panel=_ANSWERS)
+    ] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(help="Longest answer, in tokens; default 64.", min=1, rich_help_panel=_ANSWERS)
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Seed of the questions and of shuffled motion; default 0.", rich_help_panel=_ANSWERS),
+    ] = None,
 ) -> None:
-    """Measure retrieval in both directions and zero-shot classification; or, of a classifier, its accuracy."""
+    """Measure retrieval in both directions and zero-shot classification; of a classifier its accuracy; of a MotionLlamo its
+    answers to questions, by category, with real, shuffled and zeroed motion."""
     from ..processing.corpora import load_split
     from .card_results import weights_fingerprint
     from .classifier import evaluate_classifier, holds_classifier, load_classifier, print_classification
     from .evaluation import evaluate as judge
     from .evaluation import galleries_digest, print_evaluation
     from .inference import load_checkpoint
+    from .instruction_evaluation import print_instruction_table
+    from .question_sets import evaluate_answers, holds_motion_llamo
     from .results import command_line, environment, read_training_facts, write_json
     from .run import describe_data
     from .sentences import SentenceEncoder
 
+    asking = {
+        "instructions": instructions, "num": num, "categories": categories, "most_clips": most_clips, "max_seconds": max_seconds,
+        "video_folder": video_folder, "retriever": retriever, "batch_size": batch_size, "max_new_tokens": max_new_tokens,
+        "seed": seed,
+    }  # fmt: skip
+    asking = {name: value for name, value in asking.items() if value is not None}
     wanted: dict[str, Any] = {} if hypothesis_template is None else {"hypothesis_template": hypothesis_template}
     if save_queries and output is None:
         raise ValueError("--save-queries writes into the file of --output; name one")
     facts: dict[str, Any] = {"task": "evaluate", "command": command_line()}
+    if holds_motion_llamo(checkpoint):
+        if wanted or protocols or sentence_encoder or intervals:
+            raise ValueError(
+                f"{checkpoint!r} holds a MotionLlamo, which answers questions; leave --hypothesis-template, --protocol, "
+                "--sentence-encoder and --intervals out"
+            )
+        found = evaluate_answers(checkpoint, data, split, datasets, **asking, progress=True)
+        print_instruction_table(found["results"], console)
+        answers = found["results"].pop("answers")
+        if output is not None:
+            facts |= {"task": "answer", **found, **({"answers": answers} if save_queries else {})}
+            write_json(output, {**facts, "training": read_training_facts(checkpoint), **environment()})
+            console.print(f"written to {output}", highlight=False)
+        return
+    if asking:
+        raise ValueError(
+            f"{checkpoint!r} holds no MotionLlamo, so that nothing can be asked; leave the options about questions out: "
+            f"{', '.join(asking)}"
+        )
     if holds_classifier(checkpoint):
         if wanted or protocols or sentence_encoder or intervals or save_queries:
             raise ValueError(
@@ -403,7 +520,8 @@ def embed(
 @command
 def prepare(
     name: Annotated[
-        str, typer.Argument(help="humanml3d, kitml, babel60, babel120, interhuman, ntu; folder: files with a table.")
+        str,
+        typer.Argument(help="humanml3d, kitml, babel60, babel120, babel_qa, interhuman, ntu; folder: files with a table."),
     ],
     root: Annotated[Path, typer.Option(help="Folder of the data set, in the layout of its owner.")],
     output: Annotated[Path, typer.Option(help="Folder for Parquet files, card and report; it appears when it is whole.")],

@@ -10,10 +10,16 @@ from typing import Any, NamedTuple
 from huggingface_hub import ModelCard, ModelCardData
 from transformers import Pipeline, PreTrainedModel, PreTrainedTokenizerBase
 
-from .. import pipeline_motion_classification, pipeline_zero_shot_motion_classification
+from .. import (
+    pipeline_motion_classification,
+    pipeline_motion_text_to_text,
+    pipeline_zero_shot_motion_classification,
+)
 from ..motion_towers import tower_width
 from ..pipeline_motion_classification import MotionClassificationPipeline
+from ..pipeline_motion_text_to_text import MotionTextToTextPipeline
 from ..pipeline_zero_shot_motion_classification import ZeroShotMotionClassificationPipeline
+from ..processing.processing_motion_llamo import MotionLlamoProcessor
 from ..processing.processing_motionpatches import MotionPatchProcessor, MotionTextProcessor
 from .folders import replace_folder
 
@@ -27,7 +33,10 @@ _NO_LICENCE = "The licence of the weights is not stated: ask whoever shares them
 _TASKS = {
     "model": (pipeline_zero_shot_motion_classification.TASK, "text-to-motion-retrieval"),
     "classifier": (pipeline_motion_classification.TASK,),
+    "language model": (pipeline_motion_text_to_text.TASK,),
 }
+# What the Hub calls the task; it has none for motions.
+_HUB_TASKS = {"classifier": None, "language model": None}
 _FACTS = {
     "recipe_name", "seed", "epochs", "start", "training_data", "trained_with", "results", "validation", "language",
     "licence", "licence_note", "data_licence",
@@ -45,9 +54,10 @@ def save_checkpoint(
     """Save model, processor, pipeline and card into a folder; an older checkpoint there is replaced only by a whole new one.
 
     Args:
-        model: Any model of this package. `MotionPatchesModel` and `MotionPatchesForMotionClassification` bring their pipeline.
+        model: Any model of this package. `MotionPatchesModel`, `MotionPatchesForMotionClassification` and
+            `MotionLlamoForConditionalGeneration` bring their pipeline.
         processor: A `MotionTextProcessor`; of a motion tower or a classifier a `MotionPatchProcessor` will do, of a text tower
-            a tokenizer.
+            a tokenizer; of a MotionLlamo a `MotionLlamoProcessor`.
         folder: Where to. `AutoModel`, `AutoProcessor` and `pipeline` load it.
         facts: What the card states besides: `recipe_name`, `seed`, `epochs`, `start` (the weights that training started from),
             `training_data`, `trained_with`, `results` (Markdown), `validation` (Markdown; what was measured while training, of
@@ -83,10 +93,14 @@ def save_checkpoint(
 def check_processor(model: PreTrainedModel, processor: Any) -> None:
     """Raise a `TypeError` unless a processor can make what the model takes."""
     takes_motion, takes_text = hasattr(model, "motion_model"), hasattr(model, "text_model")
-    if isinstance(processor, MotionTextProcessor):
-        return
     # Classes of remote code are others by identity, and known by their names.
     name = type(processor).__name__
+    if _is_llamo(model) != (name == MotionLlamoProcessor.__name__):
+        expected = "a MotionLlamoProcessor" if _is_llamo(model) else "a processor of MotionPatches"
+        raise TypeError(
+            f"a {type(model).__name__} is saved with its processor, {expected}; got "
+            f"{'none' if processor is None else f'a {name}'}"
+        )
     gives_both = name == MotionTextProcessor.__name__
     gives_motion = gives_both or name == MotionPatchProcessor.__name__
     gives_text = gives_both or isinstance(processor, PreTrainedTokenizerBase)
@@ -100,6 +114,10 @@ def check_processor(model: PreTrainedModel, processor: Any) -> None:
             f"a {type(model).__name__} is saved with its processor, {expected}: without it, it cannot be used; got "
             f"{'none' if processor is None else f'a {name}'}"
         )
+
+
+def _is_llamo(model: PreTrainedModel) -> bool:
+    return model.config.model_type == "motion_llamo"
 
 
 def _zero_shot_pipeline(model: PreTrainedModel, processor: Any) -> Pipeline:
@@ -116,10 +134,16 @@ def _classification_pipeline(model: PreTrainedModel, processor: Any) -> Pipeline
     )
 
 
+def _text_pipeline(model: PreTrainedModel, processor: Any) -> Pipeline:
+    task = pipeline_motion_text_to_text.TASK
+    return MotionTextToTextPipeline(model=model, processor=processor, task=task, device=model.device)
+
+
 #: Model class → the pipeline whose code goes along; a class that is not here brings none.
 _PIPELINES: dict[str, Callable[[PreTrainedModel, Any], Pipeline]] = {
     "MotionPatchesModel": _zero_shot_pipeline,
     "MotionPatchesForMotionClassification": _classification_pipeline,
+    "MotionLlamoForConditionalGeneration": _text_pipeline,
 }
 
 
@@ -174,24 +198,26 @@ def make_card(model: PreTrainedModel, processor: Any, name: str, facts: Mapping[
     stated["licence_note"] = facts.get("licence_note", "" if "licence" in facts else _NO_LICENCE)
     about_motion = {}
     if motion is not None:
+        persons = 1 if kind == "language model" else config.num_persons
         about_motion = {
             "seconds": f"{motion.max_frames / motion.fps:.3g}",
             "skeletons": ", ".join(sorted(set(motion.statistics) - {"shared"})) or "none",
-            "persons": "one person" if config.num_persons == 1 else f"{config.num_persons} persons",
+            "persons": "one person" if persons == 1 else f"{persons} persons",
         }
     return ModelCard.from_template(
         ModelCardData(
             license=facts.get("licence"),
             language=facts.get("language"),
             library_name="transformers",
-            pipeline_tag=None if kind == "classifier" else "feature-extraction",  # the Hub has no task for motions
+            pipeline_tag=_HUB_TASKS.get(kind, "feature-extraction"),
             tags=["motionpatches", "human-motion", *_TASKS.get(kind, ())],
         ),
         template_path=str(card_template()),
         model_name=name,
         kind=kind,
         package_version=metadata.version("motionpatches"),
-        projection_dim=config.projection_dim,
+        projection_dim=getattr(config, "projection_dim", None),
+        takes_video=getattr(config, "video_config", None) is not None,
         classes=[f"“{config.id2label[index]}”" for index in range(config.num_labels)] if kind == "classifier" else [],
         auto_processor=_auto_processor(processor),
         parts=_describe_parts(model, motion),
@@ -201,6 +227,8 @@ def make_card(model: PreTrainedModel, processor: Any, name: str, facts: Mapping[
 
 
 def _kind(model: PreTrainedModel) -> str:
+    if _is_llamo(model):
+        return "language model"
     if hasattr(model, "classifier"):
         return "classifier"
     if hasattr(model, "motion_model"):
@@ -217,12 +245,10 @@ def _auto_processor(processor: Any) -> str:
 def _describe_parts(model: Any, motion: Any) -> list[tuple[str, str]]:
     """Rows of the card: the towers that the model has, and how motions are processed."""
     config, rows = model.config, []
+    if _is_llamo(model):
+        rows += _describe_llamo(model)
     if hasattr(model, "motion_model"):
-        tower = config.motion_config
-        details = [f"`{tower.model_type}`", f"width {tower_width(model.motion_model, config.motion_pooling)}"]
-        if hasattr(tower, "num_hidden_layers"):
-            details.append(f"{tower.num_hidden_layers} layers")
-        details += [f"patches of {config.patch_size}", f"pooling `{config.motion_pooling}`"]
+        details = [*_describe_tower(model), f"pooling `{config.motion_pooling}`"]
         rows.append(("motion tower", ", ".join(details)))
     if hasattr(model, "text_model"):
         tower = config.text_config
@@ -232,6 +258,32 @@ def _describe_parts(model: Any, motion: Any) -> list[tuple[str, str]]:
         shown = ", ".join(f"`{setting}={getattr(motion, setting)!r}`" for setting in settings)
         rows.append(("motion processing", f"{motion.fps:g} frames per second, up to {motion.max_frames} frames, {shown}"))
     return rows
+
+
+def _describe_tower(model: Any) -> list[str]:
+    """Of a model with a motion tower, what that is."""
+    config = model.config
+    details = [
+        f"`{config.motion_config.model_type}`",
+        f"width {tower_width(model.motion_model, config.motion_pooling)}",
+    ]
+    if hasattr(config.motion_config, "num_hidden_layers"):
+        details.append(f"{config.motion_config.num_hidden_layers} layers")
+    return [*details, f"patches of {config.patch_size}"]
+
+
+def _describe_llamo(model: Any) -> list[tuple[str, str]]:
+    config = model.config
+    text, video, inner = config.text_config, config.video_config, getattr(model, "model", model)
+    fusion = f"`{config.fusion}`"
+    if config.fusion == "cross_talker":
+        fusion += f", {config.num_selected} units of a motion, unit `{config.selection_unit}`"
+    rows = [
+        ("motion tower", ", ".join(_describe_tower(inner.motion_tower))),
+        ("fusion", fusion),
+        ("language model", f"`{text.model_type}`, width {text.hidden_size}, {text.num_hidden_layers} layers"),
+    ]
+    return rows if video is None else [*rows, ("video tower", f"`{video.model_type}`, width {video.hidden_size}")]
 
 
 def card_template() -> Path:

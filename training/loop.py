@@ -155,6 +155,3 @@ class _ContrastiveRun(TrainingRun):
                 f"FSDP cannot divide weights that are single numbers, here {', '.join(scalars)}; set learn_logit_scale=false "
                 "and a softmax loss, or train without FSDP"
             )
-
-    def checkpoint_activations(self, model: MotionPatchesModel) -> None:
-        model.activation_checkpointing_enable()

@@ -18,7 +18,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..processing.building import Built, Job, build, plan
+from ..processing.corpora import load_motions
 from ..processing.corpora_babel import Babel60, Babel120
+from ..processing.corpora_babel_qa import BabelQA, babel_qa_questions
 from ..processing.corpora_folder import MotionFolder
 from ..processing.corpora_humanml3d import HumanML3D, KitML
 from ..processing.corpora_interhuman import InterHuman
@@ -31,9 +33,11 @@ from .sharing import explain_hub_errors, full_name, make_api
 
 #: Name on the command line → the data set.
 CORPORA: dict[str, type[Corpus]] = {
-    corpus.name: corpus for corpus in (HumanML3D, KitML, Babel60, Babel120, InterHuman, NTU, MotionFolder)
+    corpus.name: corpus for corpus in (HumanML3D, KitML, Babel60, Babel120, BabelQA, InterHuman, NTU, MotionFolder)
 }
 REPORT_FILE = "report.json"
+#: Folder of the questions of a data set that has some; `question_sets.load_instructions` reads it.
+QUESTIONS_FOLDER = "questions"
 _SHOWN_CASES = 3
 _CARD = """---
 {{ card_data }}
@@ -110,7 +114,8 @@ def make_corpus(name: str, root: Path, **settings: Any) -> Corpus:
 def prepare(
     corpus: Corpus, output: str | Path, num_workers: int = 1, overwrite: bool = False, progress: bool = False
 ) -> dict[str, Any]:
-    """Write a data set as Parquet files with a card, `README.md`, and a report, `report.json`.
+    """Write a data set as Parquet files with a card, `README.md`, and a report, `report.json`; of BABEL-QA also the folder
+    `questions`.
 
     The folder appears when it is whole. Until then, what is done lies beside it in `<output>.partial`, and a second call goes on
     with it. A call for what is there already does nothing.
@@ -170,9 +175,20 @@ def _write_folder(folder: Path, name: str, job: Job, built: Built, report: dict[
     for split, shards in built.shards.items():
         for number, shard in enumerate(shards):
             _link(shard, folder / "data" / f"{split}-{number:05d}-of-{len(shards):05d}.parquet")
+    if isinstance(job.corpus, BabelQA):
+        report["questions"] = _write_questions(folder, job.corpus)
     card = make_card(job.corpus, report, name)
     (folder / "README.md").write_text(card, encoding="utf-8")
     write_json(folder / REPORT_FILE, {**report, "card_sha256": _digest(card)})
+
+
+def _write_questions(folder: Path, corpus: BabelQA) -> dict[str, Any]:
+    """Put questions beside the motions of a folder; returns for each split what was left out, and why."""
+    (folder / QUESTIONS_FOLDER).mkdir()
+    found = babel_qa_questions(corpus, load_motions(folder))
+    for split, questions in found.items():
+        questions.rows.to_parquet(folder / QUESTIONS_FOLDER / f"{split}.parquet")
+    return {split: questions.report for split, questions in found.items()}
 
 
 def _link(source: Path, target: Path) -> None:
@@ -279,9 +295,14 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
                 cases.add_row(
                     split, f"mirrored: {key.replace('_', ' ')}", str(len(ids)), escape(", ".join(ids[:_SHOWN_CASES]))
                 )
+    for split, part in report.get("questions", {}).items():
+        _add_cases(cases, split, "question left out", part["left_out"])
     _add_cases(cases, "", "remark", report["remarks"])
     if cases.row_count:
         console.print(cases)
+    if "questions" in report:
+        counts = (f"{split} {part['rows']} of {part['named']}" for split, part in report["questions"].items())
+        console.print(f"questions: {', '.join(counts)}", highlight=False)
 
 
 def _add_cases(table: Table, split: str, what: str, kinds: Mapping[str, Any]) -> None:

@@ -56,6 +56,37 @@ class ClassifierArguments(TowerArguments):
 
 
 @dataclass
+class LlamoArguments(TowerArguments):
+    """The networks of MotionLlamo, see `MotionLlamoConfig`; the tower's fields are for one that starts from no checkpoint."""
+
+    language_name: str | None = field(
+        default="HuggingFaceTB/SmolLM2-135M-Instruct",
+        metadata={"help": "folder or Hub id of a causal language model; empty: a small Llama from scratch, its tokenizer too"},
+    )
+    language_width: int = field(default=192, metadata={"help": "width of a language model from scratch"})
+    language_depth: int = field(default=4, metadata={"help": "layers of a language model from scratch"})
+    language_heads: int = field(default=4, metadata={"help": "attention heads of a language model from scratch"})
+    vocab_size: int = field(default=2000, metadata={"help": "vocabulary of a tokenizer trained on the conversations"})
+    max_tokens: int = field(default=1024, metadata={"help": "longest conversation of a language model from scratch"})
+    fusion: Literal["projector", "cross_talker"] = "projector"
+    selection_unit: Literal["patch", "window", "frame"] = "window"
+    num_selected: int = 16
+    num_segments: int = 8
+    num_enhancer_layers: int = 1
+    num_talker_layers: int = 1
+    num_talker_heads: int = 4
+    talker_dropout: float = 0.0
+    video_frames: int = field(default=0, metadata={"help": "frames sampled of a video; 0: no video tower"})
+    video_name: str | None = field(
+        default=None, metadata={"help": "folder or Hub id of a vision model; empty: a small ViT of CLIP from scratch"}
+    )
+    video_image_size: int = field(default=64, metadata={"help": "pixels of a frame's side, of a vision model from scratch"})
+    lora_rank: int = field(default=0, metadata={"help": "train the language model by LoRA of this rank; 0: as a whole"})
+    lora_alpha: int = 32
+    lora_dropout: float = 0.05
+
+
+@dataclass
 class ProcessorArguments:
     """How joints become patches; see `MotionPatchProcessor`, of whose `across_skeletons` these are the defaults."""
 
@@ -187,6 +218,29 @@ class RunArguments(LoopArguments):
 
 
 @dataclass
+class InstructionArguments(LoopArguments):
+    """Data and optimisation of instruction tuning."""
+
+    task: Literal["instruction"] = "instruction"
+    batch_size: int = 32
+    categories: list[str] | None = field(
+        default=None, metadata={"help": "kinds of questions that are made of the motions; default all that they give"}
+    )
+    num_questions: int = field(default=2000, metadata={"help": "training questions of each category at most"})
+    num_validation_questions: int = field(default=100, metadata={"help": "validation questions of each category at most"})
+    most_clips: int = field(default=3, metadata={"help": "most motions one after the other, of questions about order"})
+    augment_mirror: float = field(
+        default=0.0, metadata={"help": "take the mirror image of motion, question and answer with this probability"}
+    )
+    micro_batch_size: int | None = field(
+        default=None, metadata={"help": "conversations in memory at a time; the loss stays that of the whole batch"}
+    )
+    lr_fusion: float = field(default=1e-3, metadata={"help": "rate of what fuses motion and language"})
+    lr_language: float = field(default=2e-4, metadata={"help": "0 freezes the language model"})
+    lr_video: float = field(default=0.0, metadata={"help": "0 freezes the video tower"})
+
+
+@dataclass
 class FineTuningArguments(OptimisationArguments):
     """Data and optimisation of classification."""
 
@@ -234,12 +288,23 @@ class ClassificationRecipe(BaseRecipe):
     parts = (ClassifierArguments, ProcessorArguments, FineTuningArguments)
 
 
+@dataclass
+class InstructionRecipe(BaseRecipe):
+    """A recipe of instruction tuning."""
+
+    model: LlamoArguments
+    run: InstructionArguments
+
+    task = "instruction"
+    parts = (LlamoArguments, ProcessorArguments, InstructionArguments)
+
+
 _FOLDER = resources.files("motionpatches.training") / "recipes"
 _R = TypeVar("_R", bound=BaseRecipe)
 
 
 def list_recipes(task: str = "contrastive") -> list[str]:
-    """Names of the recipes for a task, `"contrastive"` or `"classification"`, that come with the package."""
+    """Names of the recipes for a task, `"contrastive"`, `"classification"` or `"instruction"`, that come with the package."""
     return [name for name in _packaged_names() if _task_of(_read(name)[1]) == task]
 
 
@@ -266,6 +331,11 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = (), bases: 
 def load_classification_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> ClassificationRecipe:
     """Read a recipe of fine-tuning with labels, which says `task: classification`; arguments and errors as in `load_recipe`."""
     return _load(ClassificationRecipe, name_or_path, overrides)
+
+
+def load_instruction_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> InstructionRecipe:
+    """Read a recipe of instruction tuning, which says `task: instruction`; arguments and errors as in `load_recipe`."""
+    return _load(InstructionRecipe, name_or_path, overrides)
 
 
 def decided_by_checkpoint() -> set[str]:
@@ -297,12 +367,18 @@ def parse_classification_recipe(name: str, values: Mapping[str, Any]) -> Classif
     return _parse(ClassificationRecipe, name, values)
 
 
+def parse_instruction_recipe(name: str, values: Mapping[str, Any]) -> InstructionRecipe:
+    """`parse_recipe` for instruction tuning."""
+    return _parse(InstructionRecipe, name, values)
+
+
 def _load(kind: type[_R], name_or_path: str | Path, overrides: Sequence[str], bases: Mapping[str, str] | None = None) -> _R:
     name, values = _read(name_or_path, bases)
     if _task_of(values) != kind.task:
         raise ValueError(
             f"recipe {name!r} is for {_task_of(values)} training, not for {kind.task}; of the package's those are: "
-            f"{', '.join(list_recipes(kind.task))}. (A file of your own for fine-tuning with labels says task: classification.)"
+            f"{', '.join(list_recipes(kind.task))}. (A file of your own for another task than contrastive training says "
+            "task: classification, or task: instruction.)"
         )
     for override in overrides:
         key, separator, value = override.partition("=")

@@ -65,7 +65,7 @@ def read_training_facts(checkpoint: str | Path) -> dict[str, Any] | None:
     if not file.exists():
         return None
     content = json.loads(file.read_text(encoding="utf-8"))
-    if content.get("task") not in ("train", "finetune"):
+    if content.get("task") not in ("train", "finetune", "instruct"):
         return None
     recipe = {key: shorten_path(value) if isinstance(value, str) else value for key, value in content["recipe"].items()}
     facts = ("start", "seed", "epochs", "best_epoch", "data")

@@ -92,7 +92,7 @@ class TrainingRun(ABC):
             self.average = make_average(model, run.ema_decay).to(self.accelerator.device)
             self.accelerator.register_for_checkpointing(self.average)
         if run.gradient_checkpointing:
-            self.checkpoint_activations(model)
+            model.activation_checkpointing_enable()
         compile_towers(self.towers(model), run.compile)
         self.loader = self.make_loader()
         sampler: Any = self.loader.batch_sampler
@@ -184,10 +184,6 @@ class TrainingRun(ABC):
     @abstractmethod
     def check_fsdp(self, model: Any) -> None:
         """Raise a `ValueError` if FSDP cannot train the model."""
-
-    @abstractmethod
-    def checkpoint_activations(self, model: Any) -> None:
-        """Make the model compute activations again in the backward pass."""
 
     def run(self) -> dict[str, Any]:
         """Go on to the end.

@@ -1,6 +1,7 @@
 """Sharing a checkpoint: one call that puts model, processor, pipeline code and card on the Hub, in one commit."""
 
 import fnmatch
+import json
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +19,15 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 from huggingface_hub.utils import validate_repo_id
-from transformers import AutoFeatureExtractor, AutoModel, AutoProcessor, AutoTokenizer, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModel,
+    AutoModelForMultimodalLM,
+    AutoProcessor,
+    AutoTokenizer,
+    PreTrainedModel,
+)
 
 from .card_results import ResultsFile, check_results, describe_results, read_results, training_facts
 from .export import CARD_FILE, SavedCard, read_card, save_checkpoint
@@ -196,7 +205,9 @@ def load_any(folder: Path) -> tuple[PreTrainedModel, Any]:
             f"checkpoint {str(folder)!r} has no processor ({', '.join(file for file, _ in _PROCESSORS)}); "
             f"processor.save_pretrained({str(folder)!r}) writes it"
         )
-    model, info = AutoModel.from_pretrained(folder, output_loading_info=True)
+    is_llamo = AutoConfig.from_pretrained(folder).model_type == "motion_llamo"
+    auto_class = AutoModelForMultimodalLM if is_llamo else AutoModel  # which would leave the head of MotionLlamo out
+    model, info = auto_class.from_pretrained(folder, output_loading_info=True)
     if info["missing_keys"] or info["mismatched_keys"]:
         wrong = sorted([*info["missing_keys"], *map(str, info["mismatched_keys"])])
         raise ValueError(f"checkpoint {str(folder)!r} lacks {len(wrong)} weights of a {type(model).__name__}: {wrong[:5]} …")
@@ -209,13 +220,21 @@ def _read_all(results: Results) -> list[ResultsFile]:
 
 
 def _read_run(folder: Path) -> ResultsFile | None:
-    """The results file of the training run that a checkpoint folder is of."""
+    """The results file of the training run that a checkpoint folder is of; of `instruct` the saved card says what there is."""
     folder = folder.resolve()
     file = folder.parent / "results.json"
-    if folder.name not in ("best", "last") or not file.exists():
+    if folder.name not in ("best", "last") or not file.exists() or _task_of(file) == "instruct":
         return None
     found = read_results(file)
     return found if found.task in ("train", "finetune") else None
+
+
+def _task_of(file: Path) -> Any:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return None  # read_results says what is wrong
+    return content.get("task") if isinstance(content, dict) else None
 
 
 def _facts_of(files: Sequence[ResultsFile]) -> dict[str, Any]:

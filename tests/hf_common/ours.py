@@ -3,12 +3,16 @@
 import unittest
 
 import torch
+from tests.generation.test_utils import GenerationTesterMixin
 from tests.test_configuration_common import ConfigTester
 from tests.test_feature_extraction_common import FeatureExtractionSavingTestMixin
 from tests.test_modeling_common import ModelTesterMixin, floats_tensor, ids_tensor
-from transformers import DistilBertConfig
+from transformers import DeiTConfig, DistilBertConfig, LlamaConfig
 
 from motionpatches import (
+    MotionLlamoConfig,
+    MotionLlamoForConditionalGeneration,
+    MotionLlamoModel,
     MotionPatchesConfig,
     MotionPatchesForMotionClassification,
     MotionPatchesModel,
@@ -162,6 +166,79 @@ class MotionViTModelTest(OurTests, unittest.TestCase):
 
     def setUp(self):
         self.model_tester = ViTTester(self)
+
+
+class LlamoTester(Tester):
+    """A motion of two windows, a video of two frames and a question in each row."""
+
+    motion_token, video_token, windows, frames = 1, 2, 2, 2
+
+    def __init__(self, parent, is_training, **fields):
+        super().__init__(parent, **fields)
+        self.is_training = is_training
+        is_projector = fields["fusion"] == "projector"
+        self.num_motion, self.num_video = (5 * self.windows, self.frames) if is_projector else [fields["num_selected"]] * 2
+        self.seq_length = self.num_motion + self.num_video + TOKENS
+
+    def get_config(self):
+        sizes = {"hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "intermediate_size": 37}
+        return MotionLlamoConfig(
+            motion_config=MotionPatchesConfig(motion_config=motion_vit_config("tiny", PATCH, self.windows * PATCH, **sizes)),
+            video_config=DeiTConfig(**sizes, image_size=16, patch_size=8),
+            text_config=LlamaConfig(**sizes, num_key_value_heads=HEADS, vocab_size=VOCABULARY, pad_token_id=0),
+            motion_token_id=self.motion_token,
+            video_token_id=self.video_token,
+            **self.fields,
+        )
+
+    def prepare_config_and_inputs_for_common(self):
+        first = 1 + self.video_token
+        texts = first + ids_tensor([self.batch_size, TOKENS], VOCABULARY - first)
+        motion = torch.full((self.batch_size, self.num_motion), self.motion_token)
+        video = torch.full((self.batch_size, self.num_video), self.video_token)
+        input_ids = torch.cat([texts[:, :2], motion, video, texts[:, 2:]], dim=1)
+        return self.get_config(), {
+            "input_ids": input_ids,
+            "attention_mask": torch.ones_like(input_ids),
+            "question_turns": torch.ones_like(input_ids),
+            "motion_values": floats_tensor([self.batch_size, 3, self.windows * PATCH, 5 * PATCH]),
+            "motion_attention_mask": torch.ones(self.batch_size, self.windows, dtype=torch.long),
+            "pixel_values_videos": floats_tensor([self.batch_size, self.frames, 3, 16, 16]),
+        }
+
+
+class MotionLlamoModelTest(OurTests, unittest.TestCase):
+    all_model_classes = (MotionLlamoModel,)
+    _is_composite = True
+    additional_model_inputs = [  # noqa: RUF012
+        "motion_values", "motion_attention_mask", "pixel_values_videos", "question_turns",
+    ]  # fmt: skip
+    is_training = False  # without a head there is no loss
+    fields: dict = {"fusion": "cross_talker", "num_selected": 2, "num_segments": 2, "num_talker_heads": HEADS}  # noqa: RUF012
+
+    def setUp(self):
+        self.model_tester = LlamoTester(self, self.is_training, **self.fields)
+
+    def test_config(self):
+        properties = ["fusion", "selection_unit", "num_selected", "num_segments", "motion_token_id", "video_token_id"]
+        ConfigTester(
+            self, config_class=MotionLlamoConfig, has_text_modality=False, common_properties=properties
+        ).run_common_tests()
+
+
+class MotionLlamoForConditionalGenerationCrossTalkerTest(GenerationTesterMixin, MotionLlamoModelTest):
+    all_model_classes = (MotionLlamoForConditionalGeneration,)
+    is_training = True
+
+    def _prepare_for_class(self, inputs_dict, model_class, return_labels=False):
+        inputs = super()._prepare_for_class(inputs_dict, model_class, return_labels)
+        if return_labels:
+            inputs["labels"] = inputs["input_ids"]
+        return inputs
+
+
+class MotionLlamoForConditionalGenerationTest(MotionLlamoForConditionalGenerationCrossTalkerTest):
+    fields = {"fusion": "projector"}  # noqa: RUF012
 
 
 class MotionPatchProcessorTest(FeatureExtractionSavingTestMixin, unittest.TestCase):
