@@ -182,6 +182,21 @@ TINY_RECIPE = {
 }
 
 
+@pytest.fixture(scope="session")
+def still_text_model(tiny_data, tmp_path_factory):
+    """Folder of a text model without dropout, so that nothing of a step is random."""
+    from transformers import DistilBertModel
+
+    folder = tmp_path_factory.mktemp("text")
+    tokenizer = train_tokenizer((text for texts in tiny_data["train"]["captions"] for text in texts), 300)
+    config = DistilBertConfig(
+        vocab_size=len(tokenizer), dim=32, hidden_dim=64, n_layers=1, n_heads=2, dropout=0.0, attention_dropout=0.0
+    )
+    DistilBertModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
 def tiny_recipe():
     from motionpatches.training.recipe import parse_recipe

@@ -11,9 +11,8 @@ import yaml
 from accelerate.utils import set_seed
 from conftest import TINY_RECIPE
 from safetensors.torch import load_file
-from transformers import DistilBertConfig, DistilBertModel
 
-from motionpatches.training.builder import build_model, build_processor, train_tokenizer
+from motionpatches.training.builder import build_model, build_processor
 from motionpatches.training.recipe import load_recipe
 
 
@@ -31,17 +30,11 @@ FIELDS = {
 
 
 @pytest.fixture(scope="module")
-def recipe(tiny_data, tmp_path_factory):
+def recipe(still_text_model, tmp_path_factory):
     """A recipe without dropout: the text model, whose configuration has some by default, is given."""
-    folder = tmp_path_factory.mktemp("text")
-    tokenizer = train_tokenizer((text for texts in tiny_data["train"]["captions"] for text in texts), 300)
-    config = DistilBertConfig(
-        vocab_size=len(tokenizer), dim=32, hidden_dim=64, n_layers=1, n_heads=2, dropout=0.0, attention_dropout=0.0
-    )
-    DistilBertModel(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    folder = tmp_path_factory.mktemp("recipe")
     file = folder / "tiny.yaml"
-    file.write_text(yaml.safe_dump({**FIELDS, "text_name": str(folder)}))
+    file.write_text(yaml.safe_dump({**FIELDS, "text_name": str(still_text_model)}))
     return file
 
 
