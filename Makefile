@@ -41,10 +41,10 @@ bench-embed: $(INSTALLED)  ## Measure how fast the towers embed, and what less p
 	$(BIN)/python benchmarks/embedding_speed.py --output docs/results/embedding_speed.json \
 		--checkpoint $(QUICKSTART_DIR)/run/best --data $(QUICKSTART_DIR)/data
 
-# A quarter of an hour on a quiet machine. On a GPU also: `training_speed.py speed --precision bf16 --compile`.
+# A quarter of an hour on a quiet machine. On a GPU also: `training_speed.py --precision bf16 --compile`.
 bench-train: $(INSTALLED)  ## Measure how fast training is, and its recall, against padding all motions to one length
-	$(BIN)/python benchmarks/training_speed.py speed --batch-size 64 --batches 2 --output docs/results/training_speed.json
-	$(BIN)/python benchmarks/training_speed.py recall --output docs/results/training_speed_recall.json
+	$(BIN)/python benchmarks/training_speed.py --batch-size 64 --batches 2 --output docs/results/training_speed.json
+	$(BIN)/python benchmarks/training_recall.py --output docs/results/training_speed_recall.json
 
 few-labels: $(INSTALLED)  ## Measure fine-tuning with few labels against training from scratch (after make quickstart)
 	$(BIN)/python benchmarks/few_labels.py --checkpoint $(QUICKSTART_DIR)/run/best --output docs/results/few_labels.json

@@ -1,24 +1,19 @@
-"""How fast the package trains, as a ratio to the straightforward loop in the same run, and whether recall suffers.
+"""How fast the package trains, as a ratio to the straightforward loop in the same run. (`training_recall.py` compares recall.)
 
-    python benchmarks/training_speed.py speed --output docs/results/training_speed.json
-    python benchmarks/training_speed.py recall --output docs/results/training_speed_recall.json
+    python benchmarks/training_speed.py --output docs/results/training_speed.json
 
-`speed` trains ViT-B/16 and DistilBERT-base, from random weights and at full size, on made pairs as long as those of HumanML3D:
+It trains ViT-B/16 and DistilBERT-base, from random weights and at full size, on made pairs as long as those of HumanML3D:
 20 frames per second, at most 200 frames, 142 on average. Batches are prepared before the clock starts, for all loops. The
 straightforward one pads every motion to 224 frames, without a mask, and encodes the batch in one pass; those of the package
 encode it in groups of like length, or draw batches of like length. All take the same pairs, a step each in turn. Utilisation is
 the operations of the model at real lengths, without padding, over the seconds and over the matrix rate: the operations per second
 of a product of large square matrices of the same precision, measured in the same run.
-
-`recall` trains a small model on procedural motion in these ways, everything else equal, and judges it on test motions.
 """
 
 import math
 import os
 import shutil
-import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -29,14 +24,13 @@ import numpy as np
 import torch
 import typer
 from accelerate import Accelerator
-from datasets import Dataset, DatasetDict
+from datasets import Dataset
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import norm
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import AutoModel, AutoProcessor, DistilBertConfig, get_scheduler
-from transformers.utils import logging
+from transformers import DistilBertConfig, get_scheduler
 
 from motionpatches import (
     MotionPatchesConfig,
@@ -53,11 +47,8 @@ from motionpatches.processing.patches import num_windows
 from motionpatches.training.builder import train_tokenizer
 from motionpatches.training.contrastive import PairEncoder, backward
 from motionpatches.training.data import PairBatch, group_by_length, make_loader
-from motionpatches.training.evaluation import evaluate
-from motionpatches.training.loop import train
 from motionpatches.training.optimisation import compile_towers, make_optimizer, parameter_groups
-from motionpatches.training.quickstart import AMPLITUDE, TEMPO
-from motionpatches.training.recipe import RunArguments, load_recipe
+from motionpatches.training.recipe import RunArguments
 from motionpatches.training.results import command_line, environment, write_json
 
 
@@ -74,9 +65,6 @@ WAYS: dict[str, dict[str, Any]] = {
     GROUPS: {"padding": "longest", "window_mask": True, "length_groups": 4, "length_buckets": 1},
     BUCKETED: {"padding": "longest", "window_mask": True, "length_groups": 1, "length_buckets": BUCKETS},
 }
-_SEED_STEP = 1000  # between seeds of parts of the data, so that none repeats a motion of another
-
-app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
 
 
 class Size(StrEnum):
@@ -93,10 +81,6 @@ class Precision(StrEnum):
     bf16 = "bf16"
 
 
-# ---- speed --------------------------------------------------------------------------------------------------------------
-
-
-@app.command()
 def speed(
     output: Annotated[Path, typer.Option(help="Results file.")],
     model: Annotated[Size, typer.Option(help="tiny: to try the script, not to measure.")] = Size.base,
@@ -556,108 +540,5 @@ def report_speed(content: dict[str, Any]) -> None:
         print(f"left out: {name}: {reason}")
 
 
-# ---- recall -------------------------------------------------------------------------------------------------------------
-
-
-@app.command()
-def recall(
-    output: Annotated[Path, typer.Option(help="Results file.")],
-    motions: Annotated[int, typer.Option(help="Training motions.")] = 600,
-    batch_size: Annotated[
-        int, typer.Option(help="Small, so that an epoch has more batches than are sorted at a time.")
-    ] = 16,
-    epochs: int = 8,
-    num_seeds: Annotated[int, typer.Option(help="Runs of each way, each with data and seed of its own.")] = 3,
-    threads: Annotated[int, typer.Option(help="CPU threads; 0: as many as there are cores.")] = 0,
-    override: Annotated[list[str] | None, typer.Option("--set", help="field=value of the recipe, for all ways.")] = None,
-) -> None:
-    """Train in each way with the same data and seeds, and write the recall on test motions."""
-    torch.set_num_threads(threads or os.cpu_count() or 1)
-    warnings.simplefilter("ignore")  # cut motions: the same for all ways
-    logging.set_verbosity_error()
-    runs = []
-    for seed in range(num_seeds):
-        data = make_splits(motions, seed)
-        for name, fields in WAYS.items():
-            settings = {**fields, "batch_size": batch_size, "epochs": epochs, "seed": seed, "tracker": "none"}
-            recipe = load_recipe("quickstart", [*(override or []), *(f"{key}={value}" for key, value in settings.items())])
-            with tempfile.TemporaryDirectory() as folder:
-                train(recipe, data, Path(folder) / "run")
-                best = Path(folder) / "run" / "best"
-                judged = evaluate(AutoModel.from_pretrained(best), AutoProcessor.from_pretrained(best), data["test"])["all"]
-            found = judged["retrieval"]["strict"]
-            runs.append({"way": name, "seed": seed, **{way: pick(found[way]) for way in ("t2m", "m2t")}})
-    frames = np.asarray([number for part in data.values() for number in part["num_frames"]])
-    content = {
-        "task": "training_speed_recall",
-        "command": f"python benchmarks/{command_line()}",
-        "data": f"procedural motion on smpl22 from seeds of its own for each run; of the last, {len(data['train'])} motions to "
-        f"train on, {len(data['validation'])} to choose the epoch and {len(data['test'])} to test; {frames.min()} to "
-        f"{frames.max()} frames, mean {frames.mean():.0f}",
-        "seeds": list(range(num_seeds)),
-        "threads": torch.get_num_threads(),
-        "ways": WAYS,
-        "recipe": {key: value for key, value in recipe.to_dict().items() if key not in {*WAYS[BASELINE], "seed"}},
-        "chance": {way: pick(judged["chance"]["strict"][way]) for way in ("t2m", "m2t")},
-        "summary": summarize_recall(runs),
-        "runs": runs,
-        **environment(),
-    }
-    write_json(output, content)
-    report_recall(content)
-
-
-def make_splits(num: int, seed: int) -> DatasetDict:
-    """Procedural motions of 1 to 8 s, a third as many to choose the epoch and to test as to train."""
-    return DatasetDict(
-        {
-            name: to_dataset(
-                make_motions(count, "smpl22", (10 * seed + part) * _SEED_STEP, tempo=TEMPO, amplitude=AMPLITUDE),
-                "procedural",
-            )
-            for part, (name, count) in enumerate((("train", num), ("validation", num // 3), ("test", num // 3)))
-        }
-    )
-
-
-def pick(scores: dict[str, float]) -> dict[str, float]:
-    """The two that are reported."""
-    return {key: float(scores[key]) for key in ("R@1", "R@10")}
-
-
-def summarize_recall(runs: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Way → "t2m R@1", … → mean over the seeds, and how much more than padded in each seed."""
-
-    def values(way: str, direction: str, key: str) -> np.ndarray:
-        return np.array([run[direction][key] for run in runs if run["way"] == way])
-
-    summary: dict[str, dict[str, dict[str, Any]]] = {}
-    for way in WAYS:
-        for direction in ("t2m", "m2t"):
-            for key in ("R@1", "R@10"):
-                found = values(way, direction, key)
-                more = found - values(BASELINE, direction, key)
-                summary.setdefault(way, {})[f"{direction} {key}"] = {
-                    "mean": float(found.mean()),
-                    "std": float(found.std(ddof=1)) if len(found) > 1 else None,
-                    f"more than {BASELINE}": {"mean": float(more.mean()), "of each seed": more.tolist()},
-                }
-    return summary
-
-
-def report_recall(content: dict[str, Any]) -> None:
-    """Print a row for each way."""
-    table = Table(
-        title=f"strict recall on test motions, mean of {len(content['seeds'])} seeds, and how much more than {BASELINE}"
-    )
-    table.add_column("")
-    for name in content["summary"][BASELINE]:
-        table.add_column(name, justify="right")
-    for way, scores in content["summary"].items():
-        table.add_row(way, *(f"{one['mean']:.2f} ({one[f'more than {BASELINE}']['mean']:+.2f})" for one in scores.values()))
-    table.add_row("chance", *(f"{value:.1f}" for way in content["chance"].values() for value in way.values()))
-    Console().print(table)
-
-
 if __name__ == "__main__":
-    app()
+    typer.run(speed)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import typer
 from torch.utils.flop_counter import FlopCounterMode
 from transformers.utils import logging
 from typer.testing import CliRunner
@@ -48,13 +49,15 @@ def start_model(script):
 
 
 def run_script(script, *arguments):
-    return CliRunner().invoke(script.app, [str(argument) for argument in arguments], env={"COLUMNS": "200", "NO_COLOR": "1"})
+    app = typer.Typer()
+    app.command()(script.speed)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200", "NO_COLOR": "1"})
 
 
 def test_the_benchmark_runs_and_says_what_it_measured(script, tmp_path, monkeypatch):
     monkeypatch.setattr(script, "matrix_size", lambda device: 64)
     file = tmp_path / "speed.json"
-    arguments = ("speed", "--output", file, "--model", "tiny", "--device", "cpu", "--threads", torch.get_num_threads())
+    arguments = ("--output", file, "--model", "tiny", "--device", "cpu", "--threads", torch.get_num_threads())
     arguments += ("--batch-size", 8, "--batches", 3, "--repetitions", 2, "--micro-batch-size", 4)
     result = run_script(script, *arguments)
     assert result.exit_code == 0, result.output
@@ -215,45 +218,7 @@ def test_a_loss_that_is_not_finite_ends_the_measurement(script):
 
 def test_a_device_that_is_not_there_is_refused(script, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    result = run_script(script, "speed", "--output", tmp_path / "speed.json", "--device", "cuda")
+    result = run_script(script, "--output", tmp_path / "speed.json", "--device", "cuda")
     assert result.exit_code == 2
     assert "--device cuda: expected auto, cpu; there is no GPU here" in result.output
     assert not list(tmp_path.iterdir())
-
-
-def test_recall_is_judged_in_all_ways_on_the_same_data(script, tmp_path):
-    file = tmp_path / "recall.json"
-    arguments = ["recall", "--output", file, "--motions", 12, "--epochs", 1, "--num-seeds", 1, "--batch-size", 4]
-    arguments += ["--threads", torch.get_num_threads()]
-    for override in ("motion_depth=1", "text_width=32", "text_depth=1", "max_frames=96"):
-        arguments += ["--set", override]
-    result = run_script(script, *arguments)
-    assert result.exit_code == 0, result.output
-    content = json.loads(file.read_text(encoding="utf-8"))
-    assert [run["way"] for run in content["runs"]] == ["padded", "length groups", "length buckets"]
-    assert content["recipe"]["motion_depth"] == 1
-    assert content["recipe"]["batch_size"] == 4
-    assert "padding" not in content["recipe"]
-    assert content["ways"]["padded"]["window_mask"] is False
-    assert content["chance"]["t2m"] == {"R@1": 25.0, "R@10": 100.0}
-    first = content["summary"]["padded"]["m2t R@1"]
-    assert first["more than padded"] == {"mean": 0.0, "of each seed": [0.0]}
-    assert "length buckets" in result.output
-
-
-def test_recall_is_summed_up_by_way_and_against_padded(script):
-    runs = []
-    for seed, by_way in enumerate(((10, 14, 8), (20, 22, 21))):
-        for way, value in zip(script.WAYS, by_way, strict=True):
-            scores = {"R@1": value, "R@10": 2 * value}
-            runs.append({"way": way, "seed": seed, "t2m": scores, "m2t": scores})
-    found = script.summarize_recall(runs)
-    assert found["length groups"]["t2m R@1"]["mean"] == 18
-    assert found["length groups"]["t2m R@1"]["more than padded"] == {"mean": 3.0, "of each seed": [4, 2]}
-    assert found["length buckets"]["m2t R@10"]["more than padded"] == {"mean": -1.0, "of each seed": [-4, 2]}
-    assert found["padded"]["t2m R@1"]["std"] == pytest.approx(np.std([10, 20], ddof=1))
-
-
-def test_training_motions_are_no_test_motions(script):
-    parts = [set(part["id"]) for seed in (0, 1) for part in script.make_splits(12, seed).values()]
-    assert len(set().union(*parts)) == sum(len(part) for part in parts) == 2 * (12 + 4 + 4)
