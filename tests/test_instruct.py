@@ -26,6 +26,7 @@ from motionpatches.training.instruction_data import (
     ConversationCollator,
     ConversationDataset,
     ConversationKey,
+    ConversationSampler,
     InstructionData,
     make_instruction_data,
     texts_of,
@@ -166,6 +167,22 @@ def test_the_score_leaves_captions_out():
     found = {"caption": {"exact_match": 0.0, "loss": 2.0}, "side": {"exact_match": 50.0}, "turn": {"exact_match": 70.0}}
     assert answers_score(found) == 60
     assert answers_score({"caption": found["caption"]}) == -2
+
+
+def test_batches_are_of_like_length_and_hold_all_once():
+    lengths = [float(number % 50) for number in range(200)]
+    plain, sorted_ = (ConversationSampler(lengths, 8, buckets=buckets) for buckets in (1, 10))
+    spread = []
+    for sampler in (plain, sorted_):
+        batches = sampler.make_batches(3)
+        assert sorted(key.row for batch in batches for key in batch) == list(range(200))
+        spread.append(
+            max(max(lengths[key.row] for key in batch) - min(lengths[key.row] for key in batch) for batch in batches)
+        )
+        assert batches != sampler.make_batches(4)
+    assert spread[1] < 0.5 * spread[0]
+    firsts = [lengths[batch[0].row] for batch in sorted_.make_batches(3)]
+    assert firsts != sorted(firsts)  # batches come in random order
 
 
 def test_mirrored_conversations_swap_sides(named_data):

@@ -20,7 +20,7 @@ from .augmentation import Augmentation
 from .data import BrokenSampleError
 from .question_sets import load_instructions
 from .recipe import InstructionArguments
-from .sampling import SeededBatchSampler
+from .sampling import SeededBatchSampler, sort_within
 
 
 # They change what is true of a motion: how long it lasts, how fast and how far it goes.
@@ -41,10 +41,12 @@ class ConversationSampler(SeededBatchSampler):
     """Shuffled batches of conversations.
 
     Args:
-        num_rows: How many there are.
+        lengths: Length of each, in any unit.
         batch_size: Conversations in a batch, of all processes together; the last one may be smaller.
         seed: Seed of shuffling and augmentation.
         mirror: Probability of taking the mirror image.
+        buckets: Sort so many batches by length, so that a batch holds conversations of like length, which need little padding.
+            Batches then come in random order. 1: do not.
         num_processes, process_index: As in `SeededBatchSampler`.
 
     Raises:
@@ -53,36 +55,44 @@ class ConversationSampler(SeededBatchSampler):
 
     def __init__(
         self,
-        num_rows: int,
+        lengths: Sequence[float],
         batch_size: int,
         seed: int = 0,
         mirror: float = 0.0,
+        buckets: int = 1,
         num_processes: int = 1,
         process_index: int = 0,
     ) -> None:
-        if batch_size < 1 or batch_size % num_processes or num_rows < num_processes:
+        if batch_size < 1 or batch_size % num_processes or len(lengths) < num_processes:
             raise ValueError(
-                f"{num_processes} processes share each batch in equal parts; got batch_size={batch_size} and {num_rows} "
+                f"{num_processes} processes share each batch in equal parts; got batch_size={batch_size} and {len(lengths)} "
                 "conversations. Choose a batch_size that is a multiple of the number of processes"
             )
         if not 0 <= mirror <= 1:
             raise ValueError(f"the probability of mirroring must be between 0 and 1, got {mirror}")
-        self.num_rows, self.batch_size, self.seed, self.mirror = num_rows, batch_size, seed, mirror
+        if buckets < 1:
+            raise ValueError(f"buckets={buckets} must be at least 1")
+        self.lengths, self.batch_size, self.seed = np.asarray(lengths), batch_size, seed
+        self.mirror, self.buckets = mirror, buckets
         super().__init__(num_processes, process_index)
 
     def make_batches(self, epoch: int) -> list[list[ConversationKey]]:
         generator = np.random.default_rng([self.seed, epoch])
-        seeds = generator.integers(2**31, size=self.num_rows).tolist()
-        mirrored = (generator.random(self.num_rows) < self.mirror).tolist()
-        order = generator.permutation(self.num_rows).tolist()
-        keys = [ConversationKey(row, seeds[row], mirrored[row]) for row in order]
+        number = len(self.lengths)
+        seeds = generator.integers(2**31, size=number).tolist()
+        mirrored = (generator.random(number) < self.mirror).tolist()
+        order = generator.permutation(number)
+        if self.buckets > 1:
+            order = sort_within(order, self.lengths, self.buckets * self.batch_size)
+        keys = [ConversationKey(row, seeds[row], mirrored[row]) for row in order.tolist()]
         batches = [keys[first : first + self.batch_size] for first in range(0, len(keys), self.batch_size)]
         batches = [batch[: len(batch) - len(batch) % self.num_processes] for batch in batches]
-        return [batch for batch in batches if batch]
+        batches = [batch for batch in batches if batch]
+        return batches if self.buckets == 1 else [batches[place] for place in generator.permutation(len(batches))]
 
     def count_left_over(self) -> int:
         """Conversations of this epoch that several processes cannot share equally."""
-        return self.num_rows - sum(len(batch) for batch in self._whole)
+        return len(self.lengths) - sum(len(batch) for batch in self._whole)
 
 
 class Conversation(NamedTuple):
@@ -282,8 +292,12 @@ def make_loader(
         )
     patches = processor.feature_extractor
     augmentation = Augmentation.from_run(run)
-    dataset = ConversationDataset(data.questions["train"], data.readers["train"], patches, augmentation, data.video_folder)
-    sampler = ConversationSampler(len(dataset), run.batch_size, run.seed, run.augment_mirror, num_processes, process_index)
+    reader = data.readers["train"]
+    dataset = ConversationDataset(data.questions["train"], reader, patches, augmentation, data.video_folder)
+    seconds = [sum(map(reader.seconds, motions_of(row["messages"]))) for row in data.questions["train"]]
+    sampler = ConversationSampler(
+        seconds, run.batch_size, run.seed, run.augment_mirror, run.length_buckets, num_processes, process_index
+    )
     return DataLoader(
         dataset,
         batch_sampler=sampler,

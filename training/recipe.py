@@ -61,7 +61,9 @@ class LlamoArguments(TowerArguments):
 
     language_name: str | None = field(
         default="HuggingFaceTB/SmolLM2-135M-Instruct",
-        metadata={"help": "folder or Hub id of a causal language model; empty: a small Llama from scratch, its tokenizer too"},
+        metadata={
+            "help": "folder or Hub id of a causal language model; empty: a small Llama from scratch, its tokenizer too"
+        },
     )
     language_width: int = field(default=192, metadata={"help": "width of a language model from scratch"})
     language_depth: int = field(default=4, metadata={"help": "layers of a language model from scratch"})
@@ -231,6 +233,9 @@ class InstructionArguments(LoopArguments):
     most_clips: int = field(default=3, metadata={"help": "most motions one after the other, of questions about order"})
     augment_mirror: float = field(
         default=0.0, metadata={"help": "take the mirror image of motion, question and answer with this probability"}
+    )
+    length_buckets: int = field(
+        default=10, metadata={"help": "sort so many batches by length, so that a batch needs little padding; 1: do not"}
     )
     micro_batch_size: int | None = field(
         default=None, metadata={"help": "conversations in memory at a time; the loss stays that of the whole batch"}

@@ -155,9 +155,7 @@ class PairBatchSampler(SeededBatchSampler):
         if self.kinds is not None:
             order = _by_kind(order, self.kinds[drawn], generator)
         if self.lengths is not None:
-            pool, lengths = self.buckets * self.batch_size, self.lengths[drawn]
-            parts = [order[first : first + pool] for first in range(0, len(order), pool)]
-            order = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])
+            order = sort_within(order, self.lengths[drawn], self.buckets * self.batch_size)
         batches: list[list[PairKey]] = []
         next_free: dict[str | int, int] = {}  # for each caption and row, the batch after the last one that has it
         first_open = 0  # batches before this one are full
@@ -179,6 +177,12 @@ class PairBatchSampler(SeededBatchSampler):
         if self.kinds is not None or self.lengths is not None:
             batches = [batches[index] for index in generator.permutation(len(batches))]
         return batches
+
+
+def sort_within(order: np.ndarray, lengths: np.ndarray, pool: int) -> np.ndarray:
+    """Rows in an order, each `pool` of which that follow one another are sorted by length."""
+    parts = [order[first : first + pool] for first in range(0, len(order), pool)]
+    return np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])
 
 
 def _balanced(sources: np.ndarray, balance: float, generator: np.random.Generator) -> np.ndarray:
