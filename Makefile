@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 QUICKSTART_DIR ?= quickstart
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-slow test-transformers bench bench-embed bench-train few-labels robustness open-mocap captions bench-read skeletons smoke lint format types wheel clean
+.PHONY: help install quickstart test test-slow test-transformers bench bench-embed bench-train few-labels robustness open-mocap captions bench-read bench-index answers skeletons smoke lint format types wheel clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -67,6 +67,19 @@ bench-read: $(INSTALLED)  ## Measure how fast prepared motions are read, at rand
 
 captions: $(INSTALLED)  ## Measure how captions repeat (MOTIONPATCHES_DATA and TEXT_MODEL as above)
 	$(BIN)/python benchmarks/captions.py --sentence-encoder all-MiniLM-L6-v2=$(TEXT_MODEL) --output docs/results/captions.json
+
+# On a quiet machine.
+bench-index: $(INSTALLED)  ## Measure how fast an index of a million vectors is searched
+	$(BIN)/python -m pip install --quiet --editable ".[search]"
+	$(BIN)/python benchmarks/index_speed.py --output docs/results/index_speed.json
+
+# An hour or two on a laptop; goes on where it stopped.
+answers: $(INSTALLED)  ## Train MotionLlamo on real motion (MOTIONPATCHES_DATA) and on videos, and judge its answers
+	$(BIN)/python -m pip install --quiet --editable ".[captioning,video]"
+	$(BIN)/python benchmarks/instructions.py --data "$(MOTIONPATCHES_DATA)" --runs runs/instructions \
+		--output docs/results/instructions.json
+	$(BIN)/python benchmarks/video_instructions.py --checkpoint runs/instructions/tower/best --runs runs/video \
+		--output docs/results/video_instructions.json
 
 skeletons: $(INSTALLED)  ## Draw docs/skeletons.md and its figures
 	$(BIN)/python docs/draw_skeletons.py

@@ -50,6 +50,7 @@ REQUIRES = [
 EXTRAS = {
     "lora": ["peft>=0.17"],
     "video": ["av>=14"],
+    "search": ["faiss-cpu>=1.10"],
     "captioning": ["pycocoevalcap>=1.2"],
     "bench": ["opencv-python-headless>=4.8"],
     "sentences": ["sentence-transformers>=5"],
@@ -58,7 +59,9 @@ EXTRAS = {
     "wandb": ["wandb>=0.19"],
     "test": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "ezc3d>=1.5", "psutil>=5.9", "tensorboard>=2.16"],
 }
-EXTRAS["test"] += [library for name in ("onnx", "wandb", "sentences", "lora", "video", "captioning") for library in EXTRAS[name]]
+EXTRAS["test"] += [
+    library for name in ("onnx", "wandb", "sentences", "lora", "video", "search", "captioning") for library in EXTRAS[name]
+]
 # smplx is what the reader of SMPL parameters is compared with. Its licence is non-commercial: developers only.
 EXTRAS["dev"] = [*EXTRAS["test"], "parameterized>=0.9", "smplx>=0.1.28", "build>=1.2", "mypy>=1.15", "ruff>=0.11"]
 EXTRAS["dev"] += ["types-PyYAML", "scipy-stubs", "types-tqdm"]

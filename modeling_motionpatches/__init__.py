@@ -51,12 +51,15 @@ _LAZY = {
     "plot_patches": "processing.plotting",
     "plot_retrieval": "processing.plotting",
     "plot_attention": "processing.plotting_attention",
+    "plot_localisation": "processing.plotting_localisation",
+    "MotionIndex": "training.motion_index",
     "OnnxMotionPatches": "training.onnx_inference",
     "push_to_hub": "training.sharing",
     "retrieval_metrics": "training.metrics",
     "classification_metrics": "training.metrics",
     "MotionClassificationPipeline": "pipeline_motion_classification",
     "MotionTextToTextPipeline": "pipeline_motion_text_to_text",
+    "TemporalMotionLocalizationPipeline": "pipeline_temporal_motion_localization",
     "ZeroShotMotionClassificationPipeline": "pipeline_zero_shot_motion_classification",
 }
 
@@ -100,6 +103,7 @@ def _register() -> None:
     from . import (
         pipeline_motion_classification,
         pipeline_motion_text_to_text,
+        pipeline_temporal_motion_localization,
         pipeline_zero_shot_motion_classification,
     )
 
@@ -124,6 +128,7 @@ def _register() -> None:
     pipeline_zero_shot_motion_classification.register_pipeline()
     pipeline_motion_classification.register_pipeline()
     pipeline_motion_text_to_text.register_pipeline()
+    pipeline_temporal_motion_localization.register_pipeline()
 
 
 _register()

@@ -201,8 +201,8 @@ class MotionLlamoModel(MotionLlamoPreTrainedModel):
             )
             input_ids = None
         if position_ids is None and attention_mask is not None and attention_mask.ndim == 2:  # as `generate` counts them
-            length = input_ids.shape[1] if inputs_embeds is None else inputs_embeds.shape[1]
-            position_ids = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, -length:]
+            text: Any = input_ids if inputs_embeds is None else inputs_embeds
+            position_ids = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, -text.shape[1] :]
         outputs = self.language_model(
             input_ids=input_ids,
             inputs_embeds=inputs_embeds,
@@ -223,15 +223,16 @@ class MotionLlamoModel(MotionLlamoPreTrainedModel):
         self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Where motions, and where videos, go in a text of ids (B, L) or of embeddings (B, L, D): two masks (B, L)."""
+        text: Any = input_ids if inputs_embeds is None else inputs_embeds
         masks = []
         for token in (self.config.motion_token_id, self.config.video_token_id):
-            if inputs_embeds is None:
-                masks.append(torch.zeros_like(input_ids, dtype=torch.bool) if token is None else torch.eq(input_ids, token))
-            elif token is None:
-                masks.append(inputs_embeds.new_zeros(inputs_embeds.shape[:2], dtype=torch.bool))
+            if token is None:
+                masks.append(torch.zeros(text.shape[:2], dtype=torch.bool, device=text.device))
+            elif inputs_embeds is None:
+                masks.append(torch.eq(text, token))
             else:
-                place = torch.tensor(token, device=inputs_embeds.device)
-                masks.append((inputs_embeds == self.get_input_embeddings()(place)).all(dim=-1))
+                embedding = self.get_input_embeddings()(torch.tensor(token, device=text.device))
+                masks.append((text == embedding).all(dim=-1))
         return masks[0], masks[1]
 
     def _put_in_place(

@@ -81,7 +81,9 @@ def plot_patches(motion_values: Any, mask: Any = None, title: str | None = None,
     if ax is None:
         ax = _new_figure(7.0, width=7.0).add_subplot()
 
-    ax.imshow(_rgb(values, np.repeat(real, size)), aspect="auto", interpolation="nearest", extent=(0, width, num_frames, 0))
+    ax.imshow(
+        patch_image(values, np.repeat(real, size)), aspect="auto", interpolation="nearest", extent=(0, width, num_frames, 0)
+    )
     ax.hlines(np.arange(size, num_frames, size), 0, width, color="white", linewidth=0.6)
     ax.vlines(np.arange(size, width, size), 0, num_frames, color="white", linewidth=2)
     _label_parts(ax, size)
@@ -294,7 +296,7 @@ def _label_parts(ax: "Axes", size: int) -> None:
     ax.tick_params(axis="x", length=0, pad=11)
 
 
-def _rgb(values: np.ndarray, real: np.ndarray) -> np.ndarray:
+def patch_image(values: np.ndarray, real: np.ndarray) -> np.ndarray:
     """Values (3, F, W) as an image (F, W, 3) in [0, 1], grey where `real` (F,) is false."""
     low, high = np.percentile(values[:, real], [1, 99], axis=(1, 2))
     scale = np.where(high > low, high - low, 1.0)

@@ -9,7 +9,9 @@ from .skeletons import PARTS, Skeleton
 
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 
 def plot_attention(
@@ -41,6 +43,28 @@ def plot_attention(
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+    if joints is not None and skeleton is None:
+        raise ValueError("joints are drawn with a skeleton; pass skeleton=…")
+    figure = Figure(figsize=(WIDTH, 6.0 if joints is None else 9.0), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
+    rows = 1 if joints is None else 2
+    grid = figure.add_gridspec(rows, 3, width_ratios=[1, 1, 0.05], height_ratios=[1, 2][-rows:])
+    if joints is not None and skeleton is not None:
+        plot_skeleton(joints, skeleton, num_poses, ax=figure.add_subplot(grid[0, :]))
+    left, right, bar = (figure.add_subplot(grid[-1, column]) for column in range(3))
+    plot_patches(motion_values, mask, ax=left)
+    image = draw_attention(right, motion_values, attention, mask)
+    figure.colorbar(image, cax=bar, label="attention, percent")
+    if title is not None:
+        figure.suptitle(title, fontsize=13, parse_math=False)
+    return figure
+
+
+def draw_attention(ax: "Axes", motion_values: Any, attention: Any, mask: Any = None) -> "AxesImage":
+    """Motion patches under the attention, in percent, that each of them gets; arguments and errors as `plot_attention`.
+
+    Returns:
+        The image of the attention, for a colour bar.
+    """
     values = np.asarray(motion_values)
     weights = np.asarray(attention, dtype=np.float64)
     num_parts = len(PARTS)
@@ -52,24 +76,10 @@ def plot_attention(
         )
     if not np.isfinite(weights).all() or (weights < 0).any():
         raise ValueError("attention holds negative values, NaN or infinity; expected weights")
-    if joints is not None and skeleton is None:
-        raise ValueError("joints are drawn with a skeleton; pass skeleton=…")
+    plot_patches(values, mask, ax=ax)
     real = np.ones(windows, dtype=bool) if mask is None else np.asarray(mask).astype(bool)
-
-    figure = Figure(figsize=(WIDTH, 6.0 if joints is None else 9.0), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
-    rows = 1 if joints is None else 2
-    grid = figure.add_gridspec(rows, 3, width_ratios=[1, 1, 0.05], height_ratios=[1, 2][-rows:])
-    if joints is not None and skeleton is not None:
-        plot_skeleton(joints, skeleton, num_poses, ax=figure.add_subplot(grid[0, :]))
-    left, right, bar = (figure.add_subplot(grid[-1, column]) for column in range(3))
-    plot_patches(values, real, ax=left)
-    plot_patches(values, real, ax=right)
-    frames, width = values.shape[1:]
     shade = np.ma.masked_array(weights * 100, mask=~np.broadcast_to(real[:, None], weights.shape))
-    image = right.imshow(
+    frames, width = values.shape[1:]
+    return ax.imshow(
         shade, aspect="auto", interpolation="nearest", extent=(0, width, frames, 0), cmap="inferno", alpha=0.85, vmin=0
     )
-    figure.colorbar(image, cax=bar, label="attention, percent")
-    if title is not None:
-        figure.suptitle(title, fontsize=13, parse_math=False)
-    return figure

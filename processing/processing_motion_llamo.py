@@ -219,9 +219,9 @@ class MotionLlamoProcessor(ProcessorMixin):
         text_kwargs: dict[str, Any] = {"add_special_tokens": False}
         if add_generation_prompt or continue_final_message:
             text_kwargs["padding_side"] = "left"  # `generate` goes on at the end of each row
-        motions = encoded_motions or motions or None
+        given = encoded_motions or motions or None
         features, masks = self._encode(
-            rendered, questions, answers, motions, videos or None, skeleton, fps, padding, text_kwargs
+            rendered, questions, answers, given, videos or None, skeleton, fps, padding, text_kwargs
         )
         if return_assistant_tokens_mask:
             features["assistant_masks"] = masks

@@ -4,7 +4,7 @@ A figure may hold a coloured ball or box in either hand, before a coloured wall.
 that a viewer can tell the sides from any direction. The same arguments give the same pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from .canonical import canonicalize, leg_length
-from .skeletons import Skeleton, get_skeleton
+from .skeletons import PARTS, Skeleton, get_skeleton
 
 
 Color = tuple[int, int, int]
@@ -34,7 +34,8 @@ BACKGROUNDS: dict[str, Color] = {
 HANDS = ("left", "right")
 SHAPES = ("ball", "box")
 
-_LIMBS: dict[str, Color] = {"left": (245, 245, 245), "right": (25, 25, 25), "": (110, 110, 110)}
+_SIDES: dict[str, Color] = {"left": (245, 245, 245), "right": (25, 25, 25), "torso": (110, 110, 110)}
+_LIMBS = {part: _SIDES[part.partition("_")[0]] for part in PARTS}
 _RIM: Color = (255, 255, 255)
 _FLOOR = 0.75  # brightness of the floor to that of the wall
 _FINE = 2  # pixels drawn for each that is kept, along each side
@@ -74,10 +75,11 @@ def render_motion(
     joints: Any,
     skeleton: str | Skeleton,
     props: Sequence[Prop] = (),
-    background: str = "grey",
+    background: str | Color = "grey",
     size: int = 96,
     azimuth: float | Sequence[float] = 0.0,
     elevation: float = 8.0,
+    part_colors: Mapping[str, Color] | None = None,
 ) -> np.ndarray:
     """Draw a motion as the pictures of a camera that stands still and sees all of it.
 
@@ -85,11 +87,12 @@ def render_motion(
         joints: Shape (T, J, 3), in any unit, with the up axis of `skeleton`.
         skeleton: A name or a `Skeleton`.
         props: What the person holds, at most one thing in each hand.
-        background: The colour of the wall, a key of `BACKGROUNDS`; the floor is a darker tone of it.
+        background: The colour of the wall, a key of `BACKGROUNDS` or a colour; the floor is a darker tone of it.
         size: Width and height of a picture in pixels, an even number.
         azimuth: Where the camera stands, in degrees around the person as they face in the first frame: 0 in front of them, 90 at
             their left, 180 behind them. One number, or one for each frame of a camera that turns.
         elevation: How far it looks down, in degrees below the horizontal, between -90 and 90.
+        part_colors: A colour for each of `PARTS`, the head in that of the torso; default light left and dark right limbs.
 
     Returns:
         Shape (T, size, size, 3), uint8: red, green and blue.
@@ -111,13 +114,19 @@ def render_motion(
     seen = np.einsum("tij,tpj->tpi", axes, np.concatenate([world, held], axis=1))
     pixels_per_unit, shift = _framing(seen[..., :2], size)
     horizon = shift[1] - pixels_per_unit * _FLOOR_DEPTH * max(np.sin(np.radians(elevation)), 0.0)
-    wall = BACKGROUNDS[background]
+    wall = BACKGROUNDS[background] if isinstance(background, str) else background
     canvas = Image.new("RGB", (size * _FINE, size * _FINE), wall)
     floor = [0, horizon * _FINE, size * _FINE, size * _FINE]
     if floor[1] < floor[3]:
         ImageDraw.Draw(canvas).rectangle(floor, fill=_shaded(wall, _FLOOR))
     seen[..., :2] = (seen[..., :2] * [1, -1] * pixels_per_unit + shift) * _FINE
-    picture = _Picture(body, tuple(props), pixels_per_unit * _FINE, _MIN_THING * size * _FINE)
+    picture = _Picture(
+        body,
+        tuple(props),
+        pixels_per_unit * _FINE,
+        _MIN_THING * size * _FINE,
+        _LIMBS if part_colors is None else part_colors,
+    )
     return np.stack([np.asarray(_draw(canvas.copy(), places, picture).reduce(_FINE)) for places in seen])
 
 
@@ -125,7 +134,7 @@ def _check(
     joints: np.ndarray,
     body: Skeleton,
     props: Sequence[Prop],
-    background: str,
+    background: str | Color,
     size: int,
     azimuth: float | Sequence[float],
     elevation: float,
@@ -143,7 +152,7 @@ def _check(
     for hand in hands:
         if f"{hand}_wrist" not in body.landmarks and f"{hand}_hand" not in body.landmarks:
             raise ValueError(f"skeleton {body.name!r} has no {hand} wrist or hand that could hold a thing")
-    if background not in BACKGROUNDS:
+    if isinstance(background, str) and background not in BACKGROUNDS:
         raise ValueError(f"background is {background!r}; expected one of {', '.join(BACKGROUNDS)}")
     if isinstance(size, bool) or not isinstance(size, int) or size < _MIN_SIZE or size % 2:
         raise ValueError(f"size is {size!r}; expected an even number of pixels, at least {_MIN_SIZE}")
@@ -192,12 +201,13 @@ class _Picture(NamedTuple):
     props: tuple[Prop, ...]
     unit: float
     min_thing: float
+    colors: Mapping[str, Color]
 
 
 def _draw(image: Image.Image, places: np.ndarray, picture: _Picture) -> Image.Image:
     """Draw a pose, what is far first. Places (J + props, 3): x, y in fine pixels, and nearness."""
     draw, body, unit = ImageDraw.Draw(image), picture.body, picture.unit
-    colors = _limb_colors(body)
+    colors = _limb_colors(body, picture.colors)
     pen = max(2.0, _LIMB_WIDTH * unit)
     x, y, near = places.T.tolist()
     strokes: list[tuple[float, int, int]] = []
@@ -213,7 +223,7 @@ def _draw(image: Image.Image, places: np.ndarray, picture: _Picture) -> Image.Im
             radius = max(_THING * unit, picture.min_thing)
             _dot(draw, x[number], y[number], radius, COLORS[picture.props[other].color], picture.props[other].shape, _RIM)
         elif joint == -2:
-            _dot(draw, x[other], y[other], _HEAD * unit, _LIMBS[""])
+            _dot(draw, x[other], y[other], _HEAD * unit, picture.colors["torso"])
         else:
             ends = [(x[other], y[other]), (x[joint], y[joint])]
             draw.line(ends, fill=colors[joint], width=round(pen))
@@ -230,15 +240,15 @@ def _dot(
     form(corners, fill=fill, outline=rim, width=_FINE if rim else 0)
 
 
-def _limb_colors(body: Skeleton) -> list[Color]:
+def _limb_colors(body: Skeleton, colors: Mapping[str, Color]) -> list[Color]:
     """The colour of the bone that ends in each joint; one of no limb, such as a thumb's, is as its parent's."""
-    sides: dict[int, str] = {}
-    for part in ("torso", *body.chains):
+    parts: dict[int, str] = {}
+    for part in ("torso", *PARTS):
         for joint in body.chains[part]:
-            sides.setdefault(joint, part.partition("_")[0] if part != "torso" else "")
+            parts.setdefault(joint, part)
     for joint in body.topological_order:
-        sides.setdefault(joint, sides.get(body.parents[joint], ""))
-    return [_LIMBS[sides[joint]] for joint in range(body.num_nodes)]
+        parts.setdefault(joint, parts.get(body.parents[joint], "torso"))
+    return [colors[parts[joint]] for joint in range(body.num_nodes)]
 
 
 def _shaded(color: Color, factor: float) -> Color:

@@ -138,7 +138,7 @@ def test_mistakes_are_said_and_the_conversation_goes_on(checkpoint, console, fil
     for sentence in ("say which: /motion FILE", "nowhere.npz", ".txt", "this model takes no videos", "/dance is unknown"):
         assert sentence in shown
     assert shown.count("error: ") == 4
-    assert shown.count("forget the conversation") == 2
+    assert shown.count("load another motion") == 2
     assert "two words.npz: 40 frames" in shown
     assert "The conversation starts anew." in shown
     assert shown.count("the answer was cut after 3 tokens (--max-new-tokens)") == 2

@@ -14,8 +14,8 @@ def test_help_names_every_command():
     result = run_command("--help")
     assert result.exit_code == 0
     commands = (
-        "quickstart train reproduce finetune evaluate compare score classify retrieve embed attend prepare convert export push "
-        "inspect"
+        "quickstart train instruct reproduce finetune evaluate compare score classify retrieve embed index search captions chat "
+        "attend prepare convert export push inspect"
     )
     for name in commands.split():
         assert re.search(rf"\b{name}\b", result.output)

@@ -11,7 +11,7 @@ from test_modeling_motion_llamo import chat_tokenizer, made, motion_processor  #
 from test_sharing import REPO, hub  # noqa: F401 (hub is a fixture)
 from transformers import AutoModelForMultimodalLM, AutoProcessor
 
-from motionpatches import MotionLlamoForConditionalGeneration, MotionLlamoModel, MotionLlamoProcessor
+from motionpatches import MotionLlamoForConditionalGeneration, MotionLlamoProcessor
 from motionpatches.training.export import save_checkpoint
 from motionpatches.training.sharing import load_any, push_to_hub
 
@@ -41,9 +41,9 @@ def test_the_card_says_what_it_is_and_what_it_is_not(llamo, tmp_path):
     save_checkpoint(*llamo, tmp_path / "model", {"language": "en"})
     card = card_of(tmp_path / "model")
     for part in (
-        "independent reimplementation of [LLaMo]",
-        "no score of that paper is claimed",
-        "takes 3D human motion and video as it is",
+        "independent reimplementation of\n[LLaMo]",
+        "no score of that\npaper is claimed",
+        "without a codebook, and video, and answers\nquestions about them",
         "- motion-text-to-text",
         "| fusion | `cross_talker`, 4 units of a motion, unit `frame` |",
         "| language model | `llama`, width 32, 2 layers |",
@@ -74,11 +74,12 @@ def test_a_model_is_saved_with_its_own_kind_of_processor_alone(llamo, model, pro
     assert not (tmp_path / "model").exists()
 
 
-def test_a_model_without_its_head_is_saved_too(llamo, tmp_path):
-    model = MotionLlamoModel(llamo[0].config)
-    save_checkpoint(model, llamo[1], tmp_path / "model")
-    assert "| language model | `llama`" in card_of(tmp_path / "model")
-    assert "custom_pipelines" not in json.loads((tmp_path / "model" / "config.json").read_text())
+def test_a_model_without_its_head_is_refused(llamo, tmp_path):
+    with pytest.raises(
+        TypeError, match="a MotionLlamoModel has no head, so it answers nothing: save the MotionLlamoForCond"
+    ):
+        save_checkpoint(llamo[0].model, llamo[1], tmp_path / "model")
+    assert not (tmp_path / "model").exists()
 
 
 def test_the_shell_pushes_the_head_and_the_card_of_a_run(llamo, hub, tmp_path):  # noqa: F811

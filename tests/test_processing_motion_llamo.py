@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 from conftest import CAPTIONS, smpl_motion
+from transformers.models.llava_onevision import LlavaOnevisionVideoProcessor
 
 from motionpatches import MotionLlamoProcessor, MotionPatchProcessor
-from motionpatches.processing.processing_motion_llamo import MOTION_TOKEN, ROLE_TOKENS
+from motionpatches.processing.processing_motion_llamo import MOTION_TOKEN, ROLE_TOKENS, VIDEO_TOKEN
 from motionpatches.training.builder import train_tokenizer
 
 
@@ -144,3 +145,58 @@ def test_bad_settings(motion_processor, chat_tokenizer, processor):
         processor(text="what is it?", motions=smpl_motion(0, 40))
     with pytest.raises(ValueError, match="found nothing that the assistant says"):
         processor.apply_chat_template(CONVERSATION[1:2], tokenize=True, return_assistant_tokens_mask=True)
+
+
+@pytest.mark.parametrize("options", [{"add_generation_prompt": True}, {"continue_final_message": True}])
+def test_what_is_generated_from_is_padded_on_the_left_whatever_the_tokenizer_does(processor, options):
+    processor.tokenizer.padding_side = "right"
+    rows = [CONVERSATION[1:3], CONVERSATION[3:]]
+    batch = processor.apply_chat_template(rows, tokenize=True, return_dict=True, return_tensors="pt", **options)
+    shortest = int(batch["attention_mask"].sum(dim=1).argmin())
+    assert not batch["attention_mask"][shortest, 0]
+    assert batch["attention_mask"][:, -1].all()
+
+
+@pytest.fixture
+def video_processor(motion_processor, chat_tokenizer):
+    chat_tokenizer.add_special_tokens({"additional_special_tokens": [*ROLE_TOKENS, MOTION_TOKEN, VIDEO_TOKEN]})
+    settings = LlavaOnevisionVideoProcessor(size={"height": 16, "width": 16}, do_sample_frames=True, num_frames=4)
+    return MotionLlamoProcessor(motion_processor, chat_tokenizer, video_settings=settings)
+
+
+def watch(*videos):
+    parts = [{"type": "video", "video": video} for video in videos]
+    return [{"role": "user", "content": [*parts, {"type": "text", "text": "what does the person do?"}]}]
+
+
+def test_of_a_video_file_as_many_frames_are_read_as_the_video_processor_asks_for(video_processor, tmp_path):
+    video_files = pytest.importorskip("motionpatches.processing.video_files")
+    pytest.importorskip("av")
+    shades = np.repeat(np.arange(0, 240, 20, dtype=np.uint8), 32 * 32 * 3).reshape(12, 32, 32, 3)
+    for number in range(2):
+        video_files.write_video(tmp_path / f"{number}.mp4", shades[:: 1 - 2 * number], fps=10)
+    inputs = video_processor.apply_chat_template(
+        watch(tmp_path / "0.mp4", str(tmp_path / "1.mp4")), tokenize=True, return_dict=True, return_tensors="np"
+    )
+    frames = inputs["pixel_values_videos"]
+    assert frames.shape == (2, 4, 3, 16, 16)
+    video = video_processor.tokenizer.convert_tokens_to_ids(VIDEO_TOKEN)
+    assert (inputs["input_ids"] == video).sum() == 8
+    taken = video_processor.frame_processor(list(np.stack([shades[::3], shades[::-1][::3]])), return_tensors="np")
+    np.testing.assert_allclose(frames, taken["pixel_values_videos"], atol=0.1)  # the codec blurs
+
+
+def test_video_files_that_cannot_be_read(video_processor, tmp_path, monkeypatch):
+    def encode(*videos):
+        return video_processor.apply_chat_template(watch(*videos), tokenize=True, return_dict=True)
+
+    with pytest.raises(FileNotFoundError, match="no video file"):
+        encode(tmp_path / "nowhere.mp4")
+    (tmp_path / "a.mp4").touch()
+    with pytest.raises(ValueError, match="some videos are files, others are frames"):
+        encode(tmp_path / "a.mp4", np.zeros((4, 16, 16, 3), np.uint8))
+    module = "motionpatches.processing.processing_motion_llamo"
+    monkeypatch.setattr(f"{module}.is_torchcodec_usable", lambda kind: False)
+    monkeypatch.setattr(f"{module}.is_av_available", lambda: False)
+    with pytest.raises(ImportError, match="needs PyAV: pip install av"):
+        encode(tmp_path / "a.mp4")

@@ -7,7 +7,7 @@ from conftest import swinging_motion
 from motionpatches import get_skeleton, make_motions
 from motionpatches.processing.canonical import from_y_up
 from motionpatches.processing.rendering import BACKGROUNDS, COLORS, Prop, render_motion
-from motionpatches.processing.skeletons import UNITS
+from motionpatches.processing.skeletons import PARTS, UNITS
 
 
 def rest(name, frames=1):
@@ -110,6 +110,14 @@ def test_left_limbs_are_light_and_right_ones_dark():
     light, dark = places_of(frame, (245, 245, 245)), places_of(frame, (25, 25, 25))
     assert light[:, 0].min() >= 47
     assert dark[:, 0].max() <= 48
+
+
+def test_parts_and_wall_may_have_colours_of_their_own():
+    colors = dict(zip(PARTS, [(200, 0, 0), (0, 0, 200), (0, 90, 0), (250, 120, 0), (0, 120, 250)], strict=True))
+    (frame,) = render_motion(rest("smpl22"), "smpl22", background=(240, 241, 242), part_colors=colors)
+    assert (frame[0] == (240, 241, 242)).all()
+    columns = {part: places_of(frame, color)[:, 0].mean() for part, color in colors.items()}
+    assert columns["right_arm"] < columns["right_leg"] < columns["torso"] < columns["left_leg"] < columns["left_arm"]
 
 
 BAD = [

@@ -18,7 +18,7 @@ from ..processing.readers import read_motion
 COMMANDS = {
     "/motion FILE": "load another motion into the conversation",
     "/video FILE": "load a video, of a model that takes them",
-    "/reset": "forget the conversation, and go on with the motion or video loaded last",
+    "/reset": "forget what was said; the motion or video loaded last stays",
     "/exit": "leave; Ctrl-D does it too",
 }
 

@@ -289,7 +289,7 @@ def evaluate(
     from .run import describe_data
     from .sentences import SentenceEncoder
 
-    asking = {
+    asking: dict[str, Any] = {
         "instructions": instructions, "num": num, "categories": categories, "most_clips": most_clips, "max_seconds": max_seconds,
         "video_folder": video_folder, "retriever": retriever, "batch_size": batch_size, "max_new_tokens": max_new_tokens,
         "seed": seed,
@@ -455,6 +455,115 @@ def retrieve(
             for hit in hits:
                 table.add_row(f"{hit['score']:.3f}", hit["text"])
             console.print(table)
+
+
+@command
+def index(
+    folder: Annotated[Path, typer.Argument(help="Folder of motion files (BVH, glTF, C3D, NumPy …) or of motion data.")],
+    checkpoint: Annotated[str, typer.Option(help="Folder or Hub id of a trained model.")],
+    output: Annotated[Path, typer.Option(help="Folder of the index; one that is there is brought up to date.")],
+    kind: Annotated[str | None, typer.Option(help="flat, ivf or hnsw; default that of the index there, else flat.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of the kind: --set nprobe=64. Repeatable.", metavar="NAME=NUMBER"),
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Of motion data, which split; default all.")] = None,
+    metadata: Annotated[
+        Path | None,
+        typer.Option(help="Table with file_name, captions and columns of your own; default metadata.csv in the folder."),
+    ] = None,
+    suffixes: Annotated[
+        list[str] | None, typer.Option("--suffix", help="Files that are motions too: --suffix .csv. Repeatable.")
+    ] = None,
+    skeleton: Skeleton = None,
+    fps: Fps = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an index of another checkpoint or folder in --output.")
+    ] = False,
+    push_to: Annotated[
+        str | None, typer.Option("--push-to-hub", help="Name on the Hub, user/name, to push the index to.")
+    ] = None,
+    private: Annotated[
+        bool | None, typer.Option("--private/--public", help="Of a new repository; default as your account says.")
+    ] = None,
+) -> None:
+    """Embed a folder of motions once, to search in. Resumable; with torchrun or accelerate launch, several processes share it."""
+    from .indexing import parse_settings, print_index_report, update_index
+    from .motion_index import MotionIndex
+
+    report = update_index(
+        folder, checkpoint, output, kind, parse_settings(settings or []), split, metadata, suffixes or [], skeleton, fps,
+        overwrite, progress=True,
+    )  # fmt: skip
+    if os.environ.get("RANK", "0") != "0":
+        return
+    print_index_report(report, console)
+    console.print(f"indexed: {output}", highlight=False, markup=False)
+    if push_to is not None:
+        commit = MotionIndex.load(output, checkpoint).push_to_hub(push_to, private)
+        console.print(f"pushed: {commit.commit_url}", highlight=False, markup=False, soft_wrap=True)
+
+
+@command
+def search(
+    text: Annotated[str | None, typer.Argument(help="A sentence.")] = None,
+    index: Annotated[str, typer.Option(help="Folder of an index, or its name on the Hub.")] = "",
+    motion: Annotated[Path | None, typer.Option(help="Search by this motion file, alone or with the sentence.")] = None,
+    weight: Annotated[float, typer.Option(help="Of the motion beside a sentence, from 0 to 1.", min=0, max=1)] = 0.5,
+    top_k: Annotated[int, typer.Option(help="How many motions.", min=1)] = 10,
+    where: Annotated[
+        list[str] | None, typer.Option(help="A condition on a column: --where 'duration > 2'. Repeatable; all are met.")
+    ] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Look at all motions, whatever the kind of the index.")] = False,
+    checkpoint: Annotated[str | None, typer.Option(help="What the index was made by, if it has moved.")] = None,
+    skeleton: Skeleton = None,
+    fps: Fps = None,
+    output: Annotated[Path | None, typer.Option(help="Write what was found to this JSON file too.")] = None,
+) -> None:
+    """Search an index by a sentence, a motion, or both: motionpatches search "a person kicks" --index FOLDER."""
+    from .indexing import print_hits, search_index
+    from .results import write_json
+
+    if not index:
+        raise ValueError("say where to search: --index FOLDER; `motionpatches index` makes one")
+    hits = search_index(index, text, motion, weight, top_k, where or [], exact, checkpoint, skeleton, fps)
+    print_hits(hits, console)
+    if output is not None:
+        write_json(output, {"text": text, "motion": None if motion is None else str(motion), "hits": hits})
+        console.print(f"written to {output}", highlight=False, markup=False)
+
+
+@command
+def captions(
+    motion: Annotated[Path, typer.Argument(help="A motion file.")],
+    candidates: Annotated[Path, typer.Option(help="Text file with a sentence a line.")],
+    checkpoint: Annotated[str, typer.Option(help="Folder or Hub id of a trained model.")],
+    top: Annotated[int | None, typer.Option(help="How many to show; default all.", min=1)] = None,
+    skeleton: Skeleton = None,
+    fps: Fps = None,
+) -> None:
+    """Rank candidate sentences for a motion."""
+    from .indexing import rank_captions
+
+    table = Table("score", "caption")
+    for entry in rank_captions(checkpoint, motion, candidates, top, skeleton, fps):
+        table.add_row(f"{entry['score']:.3f}", escape(entry["text"]))
+    console.print(table)
+
+
+@command
+def chat(
+    checkpoint: Checkpoint,
+    motion: Annotated[Path, typer.Argument(help="A motion file.")],
+    question: Annotated[str | None, typer.Option(help="Ask this alone, and leave.")] = None,
+    skeleton: Skeleton = None,
+    fps: Fps = None,
+    max_new_tokens: Annotated[int, typer.Option(help="Most tokens of an answer.", min=1)] = 256,
+) -> None:
+    """Talk about a motion with a MotionLlamo on the terminal; answers appear word by word."""
+    from .chat import chat as talk
+
+    talk(checkpoint, motion, question, skeleton, fps, max_new_tokens, console)
 
 
 @command

@@ -67,13 +67,18 @@ def save_checkpoint(
         card: Text of a card of your own, written as it is.
 
     Raises:
-        TypeError: If the processor is none for this model.
+        TypeError: If the processor is none for this model, or a MotionLlamo has no head.
         ValueError: If a fact is unknown.
     """
     facts = {key: value for key, value in (facts or {}).items() if value is not None}
     unknown = sorted(set(facts) - _FACTS)
     if unknown:
         raise ValueError(f"unknown facts {', '.join(unknown)}; a card states {', '.join(sorted(_FACTS))}")
+    if _is_llamo(model) and model.get_output_embeddings() is None:
+        raise TypeError(
+            f"a {type(model).__name__} has no head, so it answers nothing: save the MotionLlamoForConditionalGeneration that it "
+            "is part of"
+        )
     check_processor(model, processor)
 
     def write(target: Path) -> None:
@@ -274,12 +279,12 @@ def _describe_tower(model: Any) -> list[str]:
 
 def _describe_llamo(model: Any) -> list[tuple[str, str]]:
     config = model.config
-    text, video, inner = config.text_config, config.video_config, getattr(model, "model", model)
+    text, video = config.text_config, config.video_config
     fusion = f"`{config.fusion}`"
     if config.fusion == "cross_talker":
         fusion += f", {config.num_selected} units of a motion, unit `{config.selection_unit}`"
     rows = [
-        ("motion tower", ", ".join(_describe_tower(inner.motion_tower))),
+        ("motion tower", ", ".join(_describe_tower(model.model.motion_tower))),
         ("fusion", fusion),
         ("language model", f"`{text.model_type}`, width {text.hidden_size}, {text.num_hidden_layers} layers"),
     ]

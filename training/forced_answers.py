@@ -38,7 +38,9 @@ def forced_answers(
         For each category `num`, `exact_match` in percent, and `loss`: the mean over its answer tokens.
     """
     collate = ConversationCollator(processor)
-    right, losses, tokens = defaultdict(list), defaultdict(float), defaultdict(int)
+    right: dict[str, list[bool]] = defaultdict(list)
+    losses: dict[str, float] = defaultdict(float)
+    tokens: dict[str, int] = defaultdict(int)
     was_training = model.training
     model.eval()
     for start in range(0, len(conversations), batch_size):

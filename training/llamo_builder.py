@@ -84,8 +84,9 @@ def build_llamo(
             raise ValueError(f"{arguments.language_name!r} has a head with a bias, which MotionLlamo's has not")
         copy_weights(head, model.lm_head, "head")
         model.generation_config = language.generation_config
+    video_tower: Any = model.model.video_tower
     if isinstance(vision, PreTrainedModel):
-        copy_weights(vision, model.model.video_tower, "video tower")
+        copy_weights(vision, video_tower, "video tower")
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model, processor

@@ -57,6 +57,10 @@ class SeededBatchSampler(Sampler[list[Any]]):
         """The batches of an epoch, of all processes together."""
         raise NotImplementedError
 
+    def count_left_over(self) -> int:
+        """Rows of this epoch that are in no batch."""
+        raise NotImplementedError
+
 
 class PairBatchSampler(SeededBatchSampler):
     """Shuffled batches of pairs, a new caption drawn for each row in each epoch.
@@ -147,8 +151,9 @@ class PairBatchSampler(SeededBatchSampler):
         drawn = np.arange(len(self.captions))
         if self.sources is not None:
             drawn = _balanced(self.sources, self.balance, generator)
-        self._num_drawn = len(drawn)
-        chosen = [0 if self.first_caption else int(generator.integers(len(self.captions[row]))) for row in drawn]
+        rows = drawn.tolist()
+        self._num_drawn = len(rows)
+        chosen = [0 if self.first_caption else int(generator.integers(len(self.captions[row]))) for row in rows]
         seeds = generator.integers(2**31, size=len(drawn))
         order = generator.permutation(len(drawn))
         mirrored = generator.random(len(drawn)) < self.mirror
@@ -160,7 +165,7 @@ class PairBatchSampler(SeededBatchSampler):
         next_free: dict[str | int, int] = {}  # for each caption and row, the batch after the last one that has it
         first_open = 0  # batches before this one are full
         for number in order.tolist():
-            row = int(drawn[number])
+            row = rows[number]
             caption = self.captions[row][chosen[number]]
             caption = mirror_caption(caption) if mirrored[number] else caption
             place = max(first_open, next_free.get(row, 0), next_free.get(caption, 0) if self.unique_captions else 0)
