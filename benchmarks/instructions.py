@@ -18,7 +18,7 @@ from rich.console import Console
 
 from motionpatches import make_motions
 from motionpatches.processing.corpora import load_motions, to_dataset
-from motionpatches.processing.instructions import QUESTIONS, ClipReader, make_instructions
+from motionpatches.processing.instructions import ClipReader, make_instructions
 from motionpatches.training.instruct import instruct
 from motionpatches.training.instruction_data import make_instruction_data
 from motionpatches.training.instruction_evaluation import evaluate_instructions, print_instruction_table
@@ -105,12 +105,9 @@ def _train_tower(motions: DatasetDict, folder: Path, seed: int) -> Path:
 
 
 def _test_questions(test: Dataset, num: int, seed: int) -> dict[str, Dataset]:
-    """Questions on short clips, and on long ones."""
-    short = [name for name in QUESTIONS if name not in LONG]
-    return {
-        "short": make_instructions(test, num, short, seed),
-        "long": make_instructions(test, num, LONG, seed, clips=(3, 4)),
-    }
+    """Questions on short clips, of all categories that the motions give any of, and on long ones."""
+    short = make_instructions(test, num, seed=seed).filter(lambda name: name not in LONG, input_columns="category")
+    return {"short": short, "long": make_instructions(test, num, LONG, seed, clips=(3, 4))}
 
 
 if __name__ == "__main__":
