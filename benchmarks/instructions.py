@@ -8,6 +8,7 @@ about the same motions. Judged on questions about the test splits alone: on shor
 three to four motions with a question about one of them. Each run goes on where it was interrupted.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,6 +63,7 @@ def main(
             "llamo_small", [f"fusion={name}", "most_clips=4", f"seed={seed}", *(overrides or [])]
         )
         questions = make_instruction_data(motions, recipe.run)
+        single = make_instruction_data(motions, replace(recipe.run, most_turns=1))
         folder = runs / name
         if not (folder / "results.json").exists():
             instruct(recipe, motions, folder, str(tower), resume=can_resume(folder), instructions=questions)
@@ -69,7 +71,7 @@ def main(
         judged = {}
         for length, asked in _test_questions(test, num, seed).items():
             judged[length] = evaluate_instructions(
-                model, processor, asked, ClipReader(test), questions.questions["train"], seed=seed, progress=True
+                model, processor, asked, ClipReader(test), single.questions["train"], seed=seed, progress=True
             )
             judged[length].pop("answers")
             print_instruction_table(judged[length], Console())

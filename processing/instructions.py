@@ -130,6 +130,55 @@ def make_instructions(
     return Dataset.from_list(result, features=QUESTION_FEATURES)
 
 
+def join_turns(instructions: Dataset, most: int, seed: int = 0) -> Dataset:
+    """Put questions about one motion into one conversation, in which the motion stands once.
+
+    Questions about a motion come in random order. What has several motions, several turns, or no motion stays as it is.
+
+    Args:
+        instructions: Rows as `make_instructions` gives them.
+        most: Questions in a conversation at most; where there are more, they are divided evenly.
+        seed: Of the order.
+
+    Returns:
+        Rows with the same columns; id, category and needs of a joined one are those of its first question.
+
+    Raises:
+        ValueError: If `most` is below 1.
+    """
+    if most < 1:
+        raise ValueError(f"most={most}: a conversation has at least one question")
+    generator = np.random.default_rng(seed)
+    alike: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    for number, row in enumerate(instructions):
+        alike[_motion_key(row["messages"]) or number].append(row)
+    joined = []
+    for rows in alike.values():
+        order = generator.permutation(len(rows))
+        for part in np.array_split(order, -(-len(rows) // most)):
+            first, *others = (rows[place] for place in part)
+            later = [message for row in others for message in _without_motion(row["messages"])]
+            joined.append({**first, "messages": [*first["messages"], *later]})
+    return Dataset.from_list(joined, features=instructions.features)
+
+
+def _motion_key(messages: Sequence[Mapping[str, Any]]) -> tuple[Any, ...] | None:
+    """What is the same for questions about the same motion; `None` where there is not one question about one motion alone."""
+    parts = [part for message in messages for part in message["content"]]
+    if (
+        len(messages) != 2
+        or [part["type"] for part in parts].count("motion") != 1
+        or any(p["type"] == "video" for p in parts)
+    ):
+        return None
+    clips = next(part["motion"]["clips"] for part in parts if part["type"] == "motion")
+    return tuple((clip["id"], clip["start"], clip["end"]) for clip in clips)
+
+
+def _without_motion(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{**message, "content": [p for p in message["content"] if p["type"] != "motion"]} for message in messages]
+
+
 class ClipReader:
     """Joints of motions by reference.
 

@@ -8,7 +8,7 @@ from conftest import swinging_motion
 
 from motionpatches import make_motions
 from motionpatches.processing.corpora import load_motions, to_dataset
-from motionpatches.processing.instructions import QUESTIONS, ClipReader, join_motions, make_instructions
+from motionpatches.processing.instructions import QUESTIONS, ClipReader, join_motions, join_turns, make_instructions
 from motionpatches.processing.motion_facts import facts_of
 
 
@@ -157,3 +157,34 @@ def test_real_motions_answer_questions(data_dir):
     named = [facts for facts in turns.values() if facts.action in ("walk turn left", "walk turn right")]
     agree = [facts.turn == facts.action.rpartition(" ")[2] for facts in named]
     assert np.mean(agree) > 0.9
+
+
+def test_questions_about_one_motion_become_turns_of_one_conversation(rows):
+    questions = make_instructions(rows, 40, ["action", "side", "duration", "order"])
+    joined = join_turns(questions, 3)
+
+    def said(found):
+        return Counter(
+            (asked["content"][-1]["text"], answer["content"][0]["text"])
+            for row in found
+            for asked, answer in zip(row["messages"][::2], row["messages"][1::2], strict=True)
+        )
+
+    assert said(joined) == said(questions)  # none is lost, none is asked twice
+    turns = [len(row["messages"]) // 2 for row in joined]
+    assert max(turns) > 1
+    assert max(turns) <= 3
+    for row in joined:
+        kinds = [[part["type"] for part in message["content"]] for message in row["messages"]]
+        assert kinds[0] == ["motion", "text"]
+        assert all(kind == ["text"] for kind in kinds[1:])
+    assert len(join_turns(questions, 1)) == len(questions)
+    by_clip = Counter(
+        tuple((clip["id"], clip["end"]) for clip in row["messages"][0]["content"][0]["motion"]["clips"]) for row in joined
+    )
+    asked = Counter(
+        tuple((clip["id"], clip["end"]) for clip in row["messages"][0]["content"][0]["motion"]["clips"]) for row in questions
+    )
+    assert by_clip == {clip: -(-number // 3) for clip, number in asked.items()}
+    with pytest.raises(ValueError, match="at least one question"):
+        join_turns(questions, 0)

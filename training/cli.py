@@ -567,6 +567,53 @@ def chat(
 
 
 @command
+def localise(
+    checkpoint: Checkpoint,
+    motion: Annotated[Path, typer.Argument(help="A motion file, of any length.")],
+    query: Annotated[list[str], typer.Option(help="Find the moments that this sentence describes. Repeatable.")],
+    window: Annotated[
+        list[float] | None,
+        typer.Option(help="Seconds of windows; default 1, 2, 4 and 8, as far as the model takes them. Repeatable."),
+    ] = None,
+    stride: Annotated[float, typer.Option(help="Seconds from one window to the next.")] = 0.25,
+    top_k: Annotated[int, typer.Option(help="The most moments to show of each sentence.", min=1)] = 3,
+    threshold: Annotated[float | None, typer.Option(help="Least score of a moment.")] = None,
+    max_overlap: Annotated[
+        float, typer.Option(help="Drop a moment that overlaps a better one by more than this (IoU, 0 to 1).", min=0, max=1)
+    ] = 0.1,
+    skeleton: Skeleton = None,
+    fps: Fps = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw the scores over time into this PNG.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write moments, windows and scores to this JSON file.")
+    ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(help="Keep the embedded windows in this .safetensors file; where it exists they are taken from it."),
+    ] = None,
+) -> None:
+    """Find the moments of a long recording that sentences describe."""
+    from .localisation import run_localise
+
+    run_localise(
+        checkpoint,
+        motion,
+        query,
+        console,
+        window,
+        stride,
+        top_k,
+        threshold,
+        max_overlap,
+        skeleton,
+        fps,
+        picture,
+        json_file,
+        keep,
+    )
+
+
+@command
 def attend(
     checkpoint: Checkpoint,
     motion: Annotated[Path, typer.Argument(help="A motion file.")],

@@ -156,13 +156,13 @@ class _InstructionRun(TrainingRun):
         cut = sum(length > longest + 0.5 / patches.fps for length in seconds)
         self._check_longest(questions, reader)
         lines = [
-            f"{len(questions)} training questions ({', '.join(f'{name} {number}' for name, number in counts.items())}); {cut} of "
+            f"{len(questions)} training conversations ({', '.join(f'{name} {number}' for name, number in counts.items())}); {cut} of "
             f"their {len(seconds)} motions are longer than {longest:g} s and are cut"
         ]
         left_over = self.sampler.count_left_over()
         if left_over:
             lines.append(
-                f"{left_over} of {len(questions)} questions of the first epoch fill no batch and are left to later ones"
+                f"{left_over} of {len(questions)} conversations of the first epoch fill no batch and are left to later ones"
             )
         return lines
 

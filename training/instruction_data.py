@@ -11,7 +11,7 @@ from datasets import Dataset, DatasetDict
 from torch.utils.data import DataLoader
 from transformers import BatchFeature
 
-from ..processing.instructions import ClipReader, make_instructions
+from ..processing.instructions import ClipReader, join_turns, make_instructions
 from ..processing.mirroring import mirror_caption, mirror_joints
 from ..processing.processing_motion_llamo import MotionLlamoProcessor
 from ..processing.processing_motionpatches import MotionPatchProcessor, ResolvedMotion
@@ -249,6 +249,8 @@ def make_instruction_data(data: DatasetDict, run: InstructionArguments) -> Instr
         for split, number in numbers.items()
         if split in data
     }
+    if "train" in questions:
+        questions["train"] = join_turns(questions["train"], run.most_turns, run.seed)
     return InstructionData(DatasetDict(questions), {split: ClipReader(data[split]) for split in questions})
 
 

@@ -230,6 +230,9 @@ class InstructionArguments(LoopArguments):
     )
     num_questions: int = field(default=2000, metadata={"help": "training questions of each category at most"})
     num_validation_questions: int = field(default=100, metadata={"help": "validation questions of each category at most"})
+    most_turns: int = field(
+        default=1, metadata={"help": "put up to so many training questions about one motion into one conversation"}
+    )
     most_clips: int = field(default=3, metadata={"help": "most motions one after the other, of questions about order"})
     augment_mirror: float = field(
         default=0.0, metadata={"help": "take the mirror image of motion, question and answer with this probability"}
