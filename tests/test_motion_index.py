@@ -295,6 +295,11 @@ def test_a_save_that_breaks_off_leaves_the_older_index(index, model, processor, 
     assert len(MotionIndex.load(tmp_path / "index", (model, processor))) == 6
 
 
+def test_a_name_that_is_neither_folder_nor_on_the_hub_says_so(hub):
+    with pytest.raises(FileNotFoundError, match=r"no folder 'me/nothing' with an index here, and the Hub gave none"):
+        MotionIndex.load("me/nothing")
+
+
 def test_what_was_pushed_is_loaded_by_its_name(hub, index, model, processor, library, tmp_path, monkeypatch):
     (library / "broken.bvh").write_text("HIERARCHY\n")
     index.add(library)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from huggingface_hub import CommitInfo, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalEntryNotFoundError
 
 from ..modeling_motionpatches import MotionPatchesModel
 from ..processing.processing_motionpatches import MotionTextProcessor
@@ -294,11 +295,17 @@ class MotionIndex(VectorIndex):
                 raise FileNotFoundError(
                     f"no folder {str(folder_or_repo)!r} with an index, and no name on the Hub, user/name"
                 )
-            folder = Path(
-                snapshot_download(
+            try:
+                found = snapshot_download(
                     str(folder_or_repo), repo_type="dataset", revision=revision, token=token, allow_patterns=list(FILES)
                 )
-            )
+            except (HfHubHTTPError, HTTPError, LocalEntryNotFoundError) as error:
+                reason = str(error).partition("\n")[0]
+                raise FileNotFoundError(
+                    f"no folder {str(folder_or_repo)!r} with an index here, and the Hub gave none of that name ({reason}); make "
+                    "one with `motionpatches index`, or check the name"
+                ) from error
+            folder = Path(found)
         content = read_folder(folder)
         made_by = content.facts["checkpoint"]
         chosen = checkpoint or content.local.get("checkpoint") or made_by["hub_id"]
