@@ -36,6 +36,17 @@ def check_arguments(unknown: dict[str, Any], top_k: int | None) -> None:
         raise ValueError(f"top_k must be at least 1, got {top_k}")
 
 
+def check_labels(labels: Any) -> None:
+    """Raise a `ValueError` unless these are candidate labels: texts, at least one, none of them empty."""
+    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
+        raise ValueError(f"candidate_labels must be a list of texts such as ['walks', 'jumps'], got {labels!r}")
+    if not labels:
+        raise ValueError("candidate_labels is empty; pass at least one label")
+    empty = [index for index, label in enumerate(labels) if not label.strip()]
+    if empty:
+        raise ValueError(f"candidate_labels {empty} are empty texts")
+
+
 def best_first(scores: list[float], labels: list[str], top_k: int | None = None) -> list[dict[str, Any]]:
     """`{"score", "label"}` for each label, best first, the best `top_k` alone; `None`: all."""
     ranked = sorted(zip(scores, labels, strict=True), key=lambda pair: -pair[0])

@@ -14,8 +14,7 @@ from .motion_moments import (
     list_moments,
     window_motion,
 )
-from .motion_pipeline import MotionPipeline, check_arguments, given, register
-from .pipeline_zero_shot_motion_classification import _check_labels
+from .motion_pipeline import MotionPipeline, check_arguments, check_labels, given, register
 
 
 TASK = "temporal-motion-localization"
@@ -90,7 +89,7 @@ class TemporalMotionLocalizationPipeline(MotionPipeline):
         check_arguments(unknown, top_k)
         check_choice(top_k, max_overlap)
         if candidate_labels is not None:
-            _check_labels(candidate_labels)
+            check_labels(candidate_labels)
         if hypothesis_template is not None and "{}" not in hypothesis_template:
             raise ValueError(f"hypothesis_template={hypothesis_template!r} has no '{{}}' for the label")
         preprocess = given(

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from transformers import AutoModel
 
-from .motion_pipeline import MotionPipeline, best_first, check_arguments, given, register
+from .motion_pipeline import MotionPipeline, best_first, check_arguments, check_labels, given, register
 
 
 TASK = "zero-shot-motion-classification"
@@ -64,7 +64,7 @@ class ZeroShotMotionClassificationPipeline(MotionPipeline):
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         check_arguments(unknown, top_k)
         if candidate_labels is not None:
-            _check_labels(candidate_labels)
+            check_labels(candidate_labels)
         if hypothesis_template is not None and "{}" not in hypothesis_template:
             raise ValueError(f"hypothesis_template={hypothesis_template!r} has no '{{}}' for the label")
         preprocess = given(
@@ -109,16 +109,6 @@ class ZeroShotMotionClassificationPipeline(MotionPipeline):
         labels, neutral = logits[:-1], logits[-1]
         scores = torch.sigmoid(labels - neutral) if multi_label else labels.softmax(dim=0)
         return best_first(scores.tolist(), model_outputs["labels"], top_k)
-
-
-def _check_labels(labels: Any) -> None:
-    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
-        raise ValueError(f"candidate_labels must be a list of texts such as ['walks', 'jumps'], got {labels!r}")
-    if not labels:
-        raise ValueError("candidate_labels is empty; pass at least one label")
-    empty = [index for index, label in enumerate(labels) if not label.strip()]
-    if empty:
-        raise ValueError(f"candidate_labels {empty} are empty texts")
 
 
 def register_pipeline() -> None:
