@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 QUICKSTART_DIR ?= quickstart
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-slow test-transformers bench bench-embed bench-train few-labels robustness open-mocap captions bench-read bench-index answers skeletons smoke lint format types wheel clean
+.PHONY: help install quickstart test test-slow test-transformers bench bench-embed bench-train few-labels robustness open-mocap captions bench-read bench-index localisation answers skeletons smoke lint format types wheel clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -72,6 +72,11 @@ captions: $(INSTALLED)  ## Measure how captions repeat (MOTIONPATCHES_DATA and T
 bench-index: $(INSTALLED)  ## Measure how fast an index of a million vectors is searched
 	$(BIN)/python -m pip install --quiet --editable ".[search]"
 	$(BIN)/python benchmarks/index_speed.py --output docs/results/index_speed.json
+
+# DATA_CHECKPOINT, a model trained on the training splits of MOTIONPATCHES_DATA, adds real motion.
+localisation: $(INSTALLED)  ## Measure how well moments of long recordings are found (after make quickstart)
+	$(BIN)/python benchmarks/localisation.py --checkpoint $(QUICKSTART_DIR)/run/best --output docs/results/localisation.json \
+		$(if $(DATA_CHECKPOINT),--data "$(MOTIONPATCHES_DATA)" --data-checkpoint $(DATA_CHECKPOINT))
 
 # An hour or two on a laptop; goes on where it stopped.
 answers: $(INSTALLED)  ## Train MotionLlamo on real motion (MOTIONPATCHES_DATA) and on videos, and judge its answers
