@@ -50,6 +50,7 @@ REQUIRES = [
 EXTRAS = {
     "lora": ["peft>=0.17"],
     "video": ["av>=14"],
+    "pages": ["plotly>=6"],
     "search": ["faiss-cpu>=1.10"],
     "captioning": ["pycocoevalcap>=1.2"],
     "bench": ["opencv-python-headless>=4.8"],
@@ -57,10 +58,20 @@ EXTRAS = {
     "onnx": ["onnx>=1.19", "onnxscript>=0.5", "onnxruntime>=1.22"],
     "tensorboard": ["tensorboard>=2.16"],
     "wandb": ["wandb>=0.19"],
-    "test": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "ezc3d>=1.5", "psutil>=5.9", "tensorboard>=2.16"],
+    "test": [
+        "pytest>=8",
+        "pytest-timeout>=2.3",
+        "hypothesis>=6.100",
+        "ezc3d>=1.5",
+        "psutil>=5.9",
+        "tensorboard>=2.16",
+        "playwright>=1.50",
+    ],
 }
 EXTRAS["test"] += [
-    library for name in ("onnx", "wandb", "sentences", "lora", "video", "search", "captioning") for library in EXTRAS[name]
+    library
+    for name in ("onnx", "wandb", "sentences", "lora", "video", "search", "pages", "captioning")
+    for library in EXTRAS[name]
 ]
 # smplx is what the reader of SMPL parameters is compared with. Its licence is non-commercial: developers only.
 EXTRAS["dev"] = [*EXTRAS["test"], "parameterized>=0.9", "smplx>=0.1.28", "build>=1.2", "mypy>=1.15", "ruff>=0.11"]

@@ -18,7 +18,7 @@ class PatchedMotion(NamedTuple):
         num_frames: How many rows of the patches are frames of it; the others are padding.
         motion_values: Shape (3, F, 5·N), NumPy float32.
         mask: Shape (F/N,), 1 for each window that holds a real frame.
-        attention: Shape (F/N, 5), or `None` without a model.
+        attention: Shape (F/N, 5), or `None` without a model. A model that takes no mask attends to padding too.
     """
 
     motion: ResolvedMotion
@@ -71,11 +71,11 @@ def patch_motion(
     if resolved.joints.ndim != 3:
         raise ValueError(f"the motion is of {len(resolved.joints)} persons; one is drawn: pass the joints (T, J, 3) of one")
     prepared = processor.prepare(resolved)
-    inputs = processor.to_patches([prepared], "pt", padding="longest", truncation="start", return_attention_mask=True)
+    padding = "longest" if processor.return_attention_mask else None  # without a mask a model attends to its usual padding
+    inputs = processor.to_patches([prepared], "pt", padding, truncation="start", return_attention_mask=True)
     values, mask, attention = inputs["motion_values"], inputs["motion_attention_mask"], None
     if model is not None:
-        given = mask.to(model.device) if processor.return_attention_mask else None
-        attention = model.get_motion_attention(values.to(model.device), given, layer, rollout)[0].cpu().numpy()
+        attention = model.get_motion_attention(values.to(model.device), None, layer, rollout)[0].cpu().numpy()
     num_frames, num_shown = min(len(prepared.joints), processor.max_frames), len(resolved.joints)
     if num_frames < len(prepared.joints):
         num_shown = min(num_shown, math.ceil(num_frames * resolved.fps / processor.fps))

@@ -120,6 +120,8 @@ def test_a_folder_of_files_has_names_for_captions(trained_run, tmp_path, drawn):
         draw_figure(request(4, trained_run, tmp_path / "files"), tmp_path / "figure.png")
     titles = sorted(ax.get_title() for ax in drawn[0].axes if ax.get_title())
     assert titles == [f"take{number}.npz (the first 4.8 s of 15.0 s)" for number in range(2)]
+    last_poses = [ax.get_xticklabels()[-1].get_text() for ax in drawn[0].axes if ax.get_title()]
+    assert last_poses == ["95", "95"]
     with pytest.raises(ValueError, match="no captions to take as queries; pass all 3 queries"):
         draw_figure(request(5, trained_run, tmp_path / "files"), tmp_path / "figure.png")
     with pytest.raises(ValueError, match="no captions to search in"):

@@ -56,7 +56,8 @@ def test_left_stays_left():
     eye = figure.layout.scene.camera.eye
     to_the_right = np.cross([-eye.x, -eye.y, 0], [0, 0, 1])  # of the reader
     assert (arms["left arm"] @ to_the_right).mean() > (arms["right arm"] @ to_the_right).mean()
-    assert eye.x > 0
+    foot = points(figure.data[0])  # the right leg: its last bone points ahead
+    assert (foot[-1] - foot[-2])[:2] @ [eye.x, eye.y] > 0
     assert points(figure.data[2])[:, 2].argmax() == len(get_skeleton("smpl22").chains["torso"]) - 1  # the head is above
 
 
@@ -180,11 +181,12 @@ def test_a_browser_plays_winds_and_turns_it(tmp_path, model, processor):
         page.on("pageerror", lambda error: broken.append(str(error)))
         page.goto((tmp_path / "page.html").as_uri())
         page.wait_for_function("!!document.querySelector('.plotly-graph-div')?._fullLayout?.scene?._scene?.glplot?.camera")
-        start = page.evaluate(STATE)
+        body = {"x": 160, "y": 120, "width": 380, "height": 400}
+        start, start_picture = page.evaluate(STATE), page.screenshot(clip=body)
         page.get_by_text("Play", exact=True).click()
         page.wait_for_function("document.querySelector('.plotly-graph-div')._fullLayout.sliders[0].active === 11")
         page.wait_for_function(f"({STATE})().times[0] === 11.5")
-        end = page.evaluate(STATE)
+        end, end_picture = page.evaluate(STATE), page.screenshot(clip=body)
         middle = page.locator(".slider-rail-touch-rect").bounding_box()
         page.mouse.click(middle["x"] + middle["width"] * 0.5, middle["y"] + middle["height"] / 2)
         page.wait_for_function(f"Math.abs(({STATE})().times[0] - 6) < 2")
@@ -206,6 +208,7 @@ def test_a_browser_plays_winds_and_turns_it(tmp_path, model, processor):
     for state, number in ((start, 0), (end, 11), (wound, round(wound["times"][0] - 0.5))):
         np.testing.assert_allclose(state["body"], frames[number].data[0].z)
     assert turned["eye"] != start["eye"]
+    assert start_picture != end_picture
     assert start["title"] == title
     assert asked == [(tmp_path / "page.html").as_uri()]
     assert not broken

@@ -15,19 +15,21 @@ def test_patches_and_attention_are_those_of_the_model(model, processor):
     np.testing.assert_array_equal(found.motion_values, inputs["motion_values"][0])
     np.testing.assert_array_equal(found.mask, inputs["motion_attention_mask"][0])
     expected = model.get_motion_attention(inputs["motion_values"], inputs["motion_attention_mask"])
-    np.testing.assert_array_equal(found.attention, expected[0])
+    np.testing.assert_allclose(found.attention, expected[0], rtol=1e-5)
     assert (found.num_frames, found.num_shown, found.cut) == (30, 30, "")
     first = patch_motion(motion, processor.feature_extractor, model, layer=0, rollout=True)
     assert not np.allclose(first.attention, found.attention)
 
 
-def test_a_model_that_takes_no_mask_gets_none(model, processor):
+def test_a_model_that_takes_no_mask_attends_to_padding(model, processor):
     processor.feature_extractor.return_attention_mask = False
+    processor.feature_extractor.padding = "max_length"
     motion = smpl_motion(num_frames=30)
     found = patch_motion(motion, processor.feature_extractor, model)
-    values = processor(motions=[motion], return_tensors="pt", motion_padding="longest")["motion_values"]
-    np.testing.assert_array_equal(found.attention, model.get_motion_attention(values)[0])
-    assert found.mask.tolist() == [1, 1, 1, 1]
+    inputs = processor(motions=[motion], return_tensors="pt")
+    np.testing.assert_array_equal(found.attention, model.get_motion_attention(**inputs)[0])
+    assert found.attention.shape == (8, 5)
+    assert found.mask.tolist() == [1, 1, 1, 1, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("truncation", ["start", "center", "random"])

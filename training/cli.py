@@ -829,6 +829,69 @@ def push(
     console.print(f"pushed: {commit.pr_url or commit.commit_url}", highlight=False, markup=False, soft_wrap=True)
 
 
+@command
+def draw(
+    file: Annotated[Path, typer.Argument(help="A motion file.")],
+    output: Annotated[
+        Path, typer.Option(help="What is written: .png, .pdf, .svg: a strip of poses; .gif, .mp4; .html: a page to play it.")
+    ],
+    title: Annotated[str | None, typer.Option(help="Words above, such as a caption.")] = None,
+    num_poses: Annotated[int | None, typer.Option("--poses", help="Poses in a strip; default 6.", min=1)] = None,
+    size: Annotated[int | None, typer.Option(help="Width of an animation in pixels; default 320.")] = None,
+    picture_fps: Annotated[float | None, typer.Option(help="Pictures per second of an animation; default 20.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="The camera of an animation goes with the person.")] = False,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="Folder or Hub id of a model whose patches and attention a page shows.")
+    ] = None,
+    layer: Annotated[int | None, typer.Option(help="Attention of which layer; default the last.")] = None,
+    rollout: Annotated[bool, typer.Option("--rollout", help="Follow the attention through the layers below.")] = False,
+    skeleton: Skeleton = None,
+    fps: Fps = None,
+    unit: Annotated[str | None, typer.Option(help="Unit of files that do not say theirs, e.g. centimetres.")] = None,
+    up_axis: Annotated[str | None, typer.Option(help="Up axis of files that do not say theirs, e.g. z.")] = None,
+    person: Annotated[str | None, typer.Option(help="Which person of a file of several: name or index.")] = None,
+    body_model: Annotated[Path | None, typer.Option(help="Body model for files of SMPL parameters.")] = None,
+    asf: Annotated[Path | None, typer.Option(help="ASF file with the skeleton of an AMC file.")] = None,
+) -> None:
+    """Draw a motion file: stick figures, an animation, or a page that plays it beside its patches and a model's attention."""
+    from ..processing.recording import ReadOptions
+    from ..processing.skeletons import get_skeleton
+    from .drawing import Drawing, draw_motion
+
+    wanted = None if skeleton is None else get_skeleton(skeleton)
+    options = ReadOptions(
+        skeleton=wanted, fps=fps, unit=unit, up_axis=up_axis, person=person, body_model=body_model, asf=asf
+    )
+    drawing = Drawing(title, num_poses, size, picture_fps, follow or None, checkpoint, layer, rollout or None)
+    kind = draw_motion(file, output, drawing, options)
+    console.print(f"{kind}: {output}", highlight=False, markup=False)
+
+
+@command
+def figure(
+    number: Annotated[int, typer.Argument(help="Figure of the paper: 4, 5, 7, 8 or 9.")],
+    checkpoint: Annotated[str, typer.Option(help="Folder or Hub id of a trained model.")],
+    data: Data,
+    output: Annotated[Path, typer.Option(help="A .png, .pdf or .svg file.")],
+    split: Annotated[str, typer.Option(help="Which split of the data to take.")] = "test",
+    num: Annotated[int, typer.Option("--rows", help="How many motions or texts.", min=1)] = 3,
+    ids: Annotated[list[str] | None, typer.Option("--id", help="Show this motion (4, 7, 9). Repeatable.")] = None,
+    queries: Annotated[
+        list[str] | None, typer.Option("--query", help="Search by this text (5, 8), after captions of the data. Repeatable.")
+    ] = None,
+    baseline: Annotated[str | None, typer.Option(help="Another checkpoint to compare with (8, 9).")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the choice of motions and captions.")] = 0,
+    layer: Annotated[int, typer.Option(help="Attention of which layer (7); -1 is the last.")] = -1,
+    rollout: Annotated[bool, typer.Option("--rollout", help="Follow the attention through the layers below (7).")] = False,
+) -> None:
+    """Draw a figure of the paper with a checkpoint: patches (4), retrieval (5, 8), attention (7), captions found (9)."""
+    from .figures import FigureRequest, draw_figure
+
+    request = FigureRequest(number, checkpoint, data, split, num, ids or (), queries or (), baseline, seed, layer, rollout)
+    draw_figure(request, output)
+    console.print(f"drawn in {output}", highlight=False, markup=False)
+
+
 def main() -> None:
     """Entry point of the console command."""
     app()
