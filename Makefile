@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 QUICKSTART_DIR ?= quickstart
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-slow test-transformers bench bench-embed bench-train few-labels robustness open-mocap captions bench-read bench-index localisation answers skeletons smoke lint format types wheel clean
+.PHONY: help install quickstart test test-slow test-transformers bench bench-embed bench-train few-labels robustness open-mocap captions bench-read bench-index localisation answers skeletons docs docs-serve smoke lint format types wheel clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -88,6 +88,14 @@ answers: $(INSTALLED)  ## Train MotionLlamo on real motion (MOTIONPATCHES_DATA) 
 
 skeletons: $(INSTALLED)  ## Draw docs/skeletons.md and its figures
 	$(BIN)/python docs/draw_skeletons.py
+
+docs: $(INSTALLED)  ## Build the documentation site into build/site
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs-serve: $(INSTALLED)  ## Show the documentation site while you write it
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 lint: $(INSTALLED)  ## Check style with ruff
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

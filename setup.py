@@ -52,6 +52,7 @@ EXTRAS = {
     "video": ["av>=14"],
     "pages": ["plotly>=6"],
     "search": ["faiss-cpu>=1.10"],
+    "docs": ["mkdocs-material>=9.6,<10", "mkdocstrings[python]>=1.0"],
     "captioning": ["pycocoevalcap>=1.2"],
     "bench": ["opencv-python-headless>=4.8"],
     "sentences": ["sentence-transformers>=5"],
@@ -74,7 +75,15 @@ EXTRAS["test"] += [
     for library in EXTRAS[name]
 ]
 # smplx is what the reader of SMPL parameters is compared with. Its licence is non-commercial: developers only.
-EXTRAS["dev"] = [*EXTRAS["test"], "parameterized>=0.9", "smplx>=0.1.28", "build>=1.2", "mypy>=1.15", "ruff>=0.11"]
+EXTRAS["dev"] = [
+    *EXTRAS["test"],
+    *EXTRAS["docs"],
+    "parameterized>=0.9",
+    "smplx>=0.1.28",
+    "build>=1.2",
+    "mypy>=1.15",
+    "ruff>=0.11",
+]
 EXTRAS["dev"] += ["types-PyYAML", "scipy-stubs", "types-tqdm"]
 
 setup(

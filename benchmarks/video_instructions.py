@@ -3,8 +3,9 @@
     python benchmarks/video_instructions.py --checkpoint FOLDER --runs runs/video --output docs/results/video_instructions.json
 
 Trains a small MotionLlamo with a video tower from scratch (recipe `llamo_small`) on procedural motion beside stick-figure videos,
-in which the figure stands still and holds things of some colour, and asks about others with all inputs, with zeroed motion, and
-with zeroed video. CHECKPOINT is a MotionPatches model, whose motion tower is taken.
+in which the figure stands still and holds things of some colour: first on what only video answers, as motion, whose tower is
+trained, would else be all that it learns to look at; then on all. Asks about others with all inputs, with zeroed motion, and with
+zeroed video. CHECKPOINT is a MotionPatches model, whose motion tower is taken.
 """
 
 from pathlib import Path
@@ -59,11 +60,15 @@ def main(
         "llamo_small", ["video_frames=2", "lr_video=1e-3", "augment_mirror=0", f"seed={seed}", *(overrides or [])]
     )
     readers = {split: ClipReader(rows) for split, rows in data.items()}
-    folder = runs / "run"
-    if not (folder / "results.json").exists():
-        learned = InstructionData(DatasetDict({s: questions[s] for s in ("train", "validation")}), readers, runs)
-        instruct(recipe, data, folder, str(checkpoint), resume=can_resume(folder), instructions=learned)
-    model, processor = load_motion_llamo(folder / "best")
+    start = str(checkpoint)
+    for stage, needed in (("alone", {"video"}), ("all", set(NEEDS))):
+        folder = runs / stage
+        if not (folder / "results.json").exists():
+            asked = {split: needing(questions[split], needed) for split in ("train", "validation")}
+            learned = InstructionData(DatasetDict(asked), readers, runs)
+            instruct(recipe, data, folder, start, resume=can_resume(folder), instructions=learned)
+        start = str(folder / "best")
+    model, processor = load_motion_llamo(start)
     answers = {
         name: answer_questions(model, processor, questions["test"], readers["test"], motion, video, runs, progress=True)
         for name, (motion, video) in ASKED.items()
@@ -82,18 +87,27 @@ def main(
     report(content["exact_match"])
 
 
+def needing(questions: Dataset, needs: set[str]) -> Dataset:
+    """The questions that need one of these."""
+    return questions.filter(lambda need: need in needs, input_columns="needs")
+
+
 def judge(train: Dataset, test: Dataset, answers: dict[str, list[str]]) -> dict[str, dict[str, Any]]:
-    """What the question needs → how it was asked, or `majority` → exact match in percent, with a 95% interval."""
+    """What a question needs, or its category → how it was asked, or `majority` → exact match in percent, with a 95% interval."""
     asked, learned, needs = read_questions(test), read_questions(train), np.array(test["needs"][:])
     truth = [question.answer for question in asked]
     common = majority_answers([question.category for question in learned], [question.answer for question in learned])
     given = {**answers, "majority": [common[question.category] for question in asked]}
     found: dict[str, dict[str, Any]] = {}
-    for need in NEEDS:
-        found[need] = {"num": int((needs == need).sum())}
+    categories = np.array([question.category for question in asked])
+    kinds = {need: needs == need for need in NEEDS} | {
+        name: categories == name for name in dict.fromkeys(categories.tolist())
+    }
+    for kind, is_of in kinds.items():
+        found[kind] = {"num": int(is_of.sum())}
         for name, said in given.items():
-            right = 100 * exact_match(said, truth)[needs == need]
-            found[need][name] = {"score": float(right.mean()), "interval": list(bootstrap_interval(right))}
+            right = 100 * exact_match(said, truth)[is_of]
+            found[kind][name] = {"score": float(right.mean()), "interval": list(bootstrap_interval(right))}
     return found
 
 

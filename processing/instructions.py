@@ -105,7 +105,8 @@ def make_instructions(
         the answer.
 
     Raises:
-        ValueError: If a category is unknown or impossible with these motions, or a number is out of range.
+        ValueError: If a category is unknown or impossible with these motions, they give no question at all, or a number is out of
+            range.
     """
     unknown = sorted(set(categories or ()) - set(QUESTIONS))
     if unknown:
@@ -127,6 +128,10 @@ def make_instructions(
         if not items and categories is not None:
             raise ValueError(f"these {len(kept)} motions give no question of category {category!r} with two answers or more")
         result += [_to_row(source, category, index, item) for index, item in enumerate(items)]
+    if not result:
+        raise ValueError(
+            f"these {len(kept)} motions give no question that has two answers or more; give them captions or labels, or add motions"
+        )
     return Dataset.from_list(result, features=QUESTION_FEATURES)
 
 
@@ -286,7 +291,8 @@ def _captions(source: _Source, category: str, generator: np.random.Generator) ->
     items = []
     for row in source.kept:
         texts = source.captions[row]
-        items.append(Item((source.whole(row),), _ask(category, generator), texts[generator.integers(len(texts))]))
+        if texts:
+            items.append(Item((source.whole(row),), _ask(category, generator), texts[generator.integers(len(texts))]))
     return items
 
 

@@ -213,3 +213,23 @@ def trained_run(tiny_data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained") / "run"
     train(parse_recipe("tiny", TINY_RECIPE), tiny_data, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def quickstart_folder(tmp_path_factory):
+    """What `make quickstart` leaves, of a model that saw little; tests read it and must not change it."""
+    from rich.console import Console
+
+    from motionpatches.training.quickstart import run_quickstart
+
+    output = tmp_path_factory.mktemp("quickstart") / "out"
+    run_quickstart(output, 0, Console(record=True, width=200, quiet=True), motions_per_skeleton=19, epochs=1)
+    return output
+
+
+@pytest.fixture
+def after_quickstart(quickstart_folder, tmp_path, monkeypatch):
+    """A current folder of one's own in which the finished quickstart has the name that the pages give it."""
+    (tmp_path / "quickstart").symlink_to(quickstart_folder)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

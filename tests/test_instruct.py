@@ -2,11 +2,9 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -334,6 +332,9 @@ def test_bad_requests_are_explained(named_data, tmp_path):
         instruct(tiny(categories=["weather"]), named_data, tmp_path / "category")
     with pytest.raises(ValueError, match=r"tokens long, more than the limit of 20"):  # before the first step
         instruct(tiny(max_tokens=20), named_data, tmp_path / "long")
+    silent = named_data["validation"].map(lambda _: {"captions": [], "label": None}).select(range(1))
+    with pytest.raises(ValueError, match=r"split 'validation': these 1 motions give no question"):
+        instruct(tiny(categories=None), DatasetDict({**named_data, "validation": silent}), tmp_path / "silent")
     questions = make_instructions(named_data["train"], 4, ["action"])
     elsewhere = InstructionData(DatasetDict({"train": questions}), {"train": ClipReader(named_data["test"])})
     with pytest.raises(ValueError, match=r"refer to motions that the data does not have"):
@@ -352,28 +353,3 @@ def test_the_command_names_what_is_wrong(named_folder, tmp_path):
     done = run_command("instruct", "--data", named_folder, "--output", tmp_path / "run", "--recipe", "quickstart")
     assert done.exit_code == 1
     assert "is for contrastive training, not for instruction" in done.output
-
-
-@pytest.fixture
-def as_on_the_page(instructed_run, named_folder, motion_file, tmp_path, monkeypatch):
-    """What the page on MotionLlamo speaks of, in the current folder."""
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "answers").symlink_to(instructed_run)
-    (tmp_path / "DATA").symlink_to(named_folder)
-    monkeypatch.chdir(tmp_path)
-    return (Path(__file__).parent.parent / "docs" / "llamo.md").read_text(encoding="utf-8")
-
-
-def test_the_python_of_the_page_works(as_on_the_page):
-    scope: dict = {}
-    for block in re.findall(r"```python\n(.*?)```", as_on_the_page, re.DOTALL):
-        exec(compile(block, "llamo.md", "exec"), scope)
-    assert isinstance(scope["answer"][0]["generated_text"], str)
-
-
-def test_the_shell_lines_of_the_page_work(as_on_the_page):
-    lines = re.findall(r"^motionpatches ((?:chat|evaluate) [^#\n]*)", as_on_the_page, re.MULTILINE)
-    assert len(lines) == 2
-    for line, more in zip(lines, (["--question", "Which action is this?"], ["--num-questions", 4]), strict=True):
-        done = run_command(*line.split(), *more)
-        assert done.exit_code == 0, done.output

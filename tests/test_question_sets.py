@@ -106,7 +106,18 @@ def test_bad_input(folders, splits, trained_run):
 
 def test_evaluate_asks_a_motion_llamo(folders, trained_run, data_folder, tmp_path):
     output, model, motions = tmp_path / "answers.json", folders / "model", folders / "motions"
-    options = ["--num-questions", 4, "--category", "side", "--category", "speed", "--max-seconds", 3.2, "--max-new-tokens", 2]
+    options = [
+        "--num-questions",
+        4,
+        "--category",
+        "side",
+        "--category",
+        "speed",
+        "--max-seconds",
+        3.2,
+        "--max-new-tokens",
+        2,
+    ]
     found = run_command("evaluate", model, "--data", motions, *options, "--output", output, "--save-queries")
     assert found.exit_code == 0, found.output
     assert "real − shuffled" in found.output

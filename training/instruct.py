@@ -155,9 +155,10 @@ class _InstructionRun(TrainingRun):
         seconds = [reader.seconds(motion) for row in questions for motion in motions_of(row["messages"])]
         cut = sum(length > longest + 0.5 / patches.fps for length in seconds)
         self._check_longest(questions, reader)
+        of = ", ".join(f"{name} {number}" for name, number in counts.items())
         lines = [
-            f"{len(questions)} training conversations ({', '.join(f'{name} {number}' for name, number in counts.items())}); {cut} of "
-            f"their {len(seconds)} motions are longer than {longest:g} s and are cut"
+            f"{len(questions)} training conversations ({of}); {cut} of their {len(seconds)} motions are longer than {longest:g} s "
+            "and are cut"
         ]
         left_over = self.sampler.count_left_over()
         if left_over:

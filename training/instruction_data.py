@@ -241,16 +241,18 @@ def make_instruction_data(data: DatasetDict, run: InstructionArguments) -> Instr
     """Questions about the motions of the splits `train` and `validation`, each made of its own split alone.
 
     Raises:
-        ValueError: If a split gives no question of a category that the recipe names.
+        ValueError: If a split gives no question, or none of a category that the recipe names.
     """
     numbers = {"train": run.num_questions, "validation": run.num_validation_questions}
-    questions = {
-        split: make_instructions(data[split], number, run.categories, run.seed, clips=(2, run.most_clips))
-        for split, number in numbers.items()
-        if split in data
-    }
-    if "train" in questions:
-        questions["train"] = join_turns(questions["train"], run.most_turns, run.seed)
+    questions = {}
+    for split in [name for name in numbers if name in data]:
+        try:
+            questions[split] = make_instructions(
+                data[split], numbers[split], run.categories, run.seed, clips=(2, run.most_clips)
+            )
+        except ValueError as error:
+            raise ValueError(f"split {split!r}: {error}") from error
+    questions["train"] = join_turns(questions["train"], run.most_turns, run.seed)
     return InstructionData(DatasetDict(questions), {split: ClipReader(data[split]) for split in questions})
 
 
