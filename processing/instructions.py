@@ -130,7 +130,8 @@ def make_instructions(
         result += [_to_row(source, category, index, item) for index, item in enumerate(items)]
     if not result:
         raise ValueError(
-            f"these {len(kept)} motions give no question that has two answers or more; give them captions or labels, or add motions"
+            f"these {len(kept)} motions give no question that has two answers or more; give them captions or labels, or add "
+            "motions"
         )
     return Dataset.from_list(result, features=QUESTION_FEATURES)
 

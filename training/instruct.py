@@ -157,8 +157,8 @@ class _InstructionRun(TrainingRun):
         self._check_longest(questions, reader)
         of = ", ".join(f"{name} {number}" for name, number in counts.items())
         lines = [
-            f"{len(questions)} training conversations ({of}); {cut} of their {len(seconds)} motions are longer than {longest:g} s "
-            "and are cut"
+            f"{len(questions)} training conversations ({of}); {cut} of their {len(seconds)} motions are longer than "
+            f"{longest:g} s and are cut"
         ]
         left_over = self.sampler.count_left_over()
         if left_over:
