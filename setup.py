@@ -52,6 +52,7 @@ EXTRAS = {
     "video": ["av>=14"],
     "pages": ["plotly>=6"],
     "search": ["faiss-cpu>=1.10"],
+    "app": ["gradio>=6.31,<7", "plotly>=6", "faiss-cpu>=1.10"],
     "docs": ["mkdocs-material>=9.6,<10", "mkdocstrings[python]>=1.0"],
     "captioning": ["pycocoevalcap>=1.2"],
     "bench": ["opencv-python-headless>=4.8"],

@@ -15,7 +15,7 @@ def test_help_names_every_command():
     assert result.exit_code == 0
     commands = (
         "quickstart train instruct reproduce finetune evaluate compare score classify retrieve embed index search captions chat "
-        "localise attend draw figure prepare convert export push inspect"
+        "localise app attend draw figure prepare convert export push inspect"
     )
     for name in commands.split():
         assert re.search(rf"\b{name}\b", result.output)

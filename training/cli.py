@@ -33,7 +33,7 @@ Template = Annotated[
 Fps = Annotated[float | None, typer.Option(help="Frames per second of files that do not say theirs.")]
 
 
-def command(function: Callable[..., None]) -> Callable[..., None]:
+def command(function: Callable[..., None], name: str | None = None) -> Callable[..., None]:
     """Register a command whose foreseeable errors are one line for a person; MOTIONPATCHES_TRACEBACK=1 shows them whole."""
 
     @functools.wraps(function)
@@ -49,7 +49,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             _errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
             raise typer.Exit(1) from None
 
-    app.command()(wrapper)
+    app.command(name)(wrapper)
     return wrapper
 
 
@@ -890,6 +890,30 @@ def figure(
     request = FigureRequest(number, checkpoint, data, split, num, ids or (), queries or (), baseline, seed, layer, rollout)
     draw_figure(request, output)
     console.print(f"drawn in {output}", highlight=False, markup=False)
+
+
+def show_app(
+    checkpoint: Annotated[str, typer.Option(help="Folder or Hub id of a trained model.")],
+    index: Annotated[
+        str | None, typer.Option(help="Folder of an index, or its name on the Hub: the motions to find.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of motion files or data: what is found, or pictures of the index.")
+    ] = None,
+    llamo: Annotated[str | None, typer.Option(help="Folder or Hub id of a MotionLlamo to talk with.")] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; the default is reached from this machine alone.")
+    ] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(help="Default the first free one from 7860 on.", min=1, max=65535)] = None,
+    max_upload_mb: Annotated[float, typer.Option(help="Largest file that can be uploaded, in MB.")] = 50,
+) -> None:
+    """A page in the browser: find, see, classify and localise motions, and talk about them."""
+    from .app import run_app
+
+    run_app(checkpoint, index, data, llamo, host, port, max_upload_mb, console)
+
+
+command(show_app, "app")  # the name `app` is that of all commands here
 
 
 def main() -> None:
