@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -150,6 +151,7 @@ def test_tensorboard_shows_a_resumed_run_as_one_curve(tiny_recipe, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     log_losses(tiny_recipe, tmp_path, "tensorboard", {1: 4.0, 2: 3.0, 3: 2.5})
+    time.sleep(1.1)  # TensorBoard reads files in the order of the seconds in their names
     log_losses(tiny_recipe, tmp_path, "tensorboard", {3: 2.0, 4: 1.0}, resume_at_step=2)
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert [(event.step, event.value) for event in events.Scalars("loss")] == [(1, 4.0), (2, 3.0), (3, 2.0), (4, 1.0)]
