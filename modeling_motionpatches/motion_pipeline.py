@@ -36,8 +36,13 @@ def check_arguments(unknown: dict[str, Any], top_k: int | None) -> None:
         raise ValueError(f"top_k must be at least 1, got {top_k}")
 
 
-def check_labels(labels: Any) -> None:
-    """Raise a `ValueError` unless these are candidate labels: texts, at least one, none of them empty."""
+def check_candidates(labels: Any, template: str | None) -> None:
+    """Raise a `ValueError` unless what is given of these can be used: labels are texts, at least one, none of them empty, and a
+    template has a place for one."""
+    if template is not None and "{}" not in template:
+        raise ValueError(f"hypothesis_template={template!r} has no '{{}}' for the label")
+    if labels is None:
+        return
     if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
         raise ValueError(f"candidate_labels must be a list of texts such as ['walks', 'jumps'], got {labels!r}")
     if not labels:

@@ -14,7 +14,7 @@ from .motion_moments import (
     list_moments,
     window_motion,
 )
-from .motion_pipeline import MotionPipeline, check_arguments, check_labels, given, register
+from .motion_pipeline import MotionPipeline, check_arguments, check_candidates, given, register
 
 
 TASK = "temporal-motion-localization"
@@ -88,10 +88,7 @@ class TemporalMotionLocalizationPipeline(MotionPipeline):
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         check_arguments(unknown, top_k)
         check_choice(top_k, max_overlap)
-        if candidate_labels is not None:
-            check_labels(candidate_labels)
-        if hypothesis_template is not None and "{}" not in hypothesis_template:
-            raise ValueError(f"hypothesis_template={hypothesis_template!r} has no '{{}}' for the label")
+        check_candidates(candidate_labels, hypothesis_template)
         preprocess = given(
             candidate_labels=candidate_labels,
             hypothesis_template=hypothesis_template,

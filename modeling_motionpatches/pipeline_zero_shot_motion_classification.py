@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from transformers import AutoModel
 
-from .motion_pipeline import MotionPipeline, best_first, check_arguments, check_labels, given, register
+from .motion_pipeline import MotionPipeline, best_first, check_arguments, check_candidates, given, register
 
 
 TASK = "zero-shot-motion-classification"
@@ -63,10 +63,7 @@ class ZeroShotMotionClassificationPipeline(MotionPipeline):
         **unknown: Any,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         check_arguments(unknown, top_k)
-        if candidate_labels is not None:
-            check_labels(candidate_labels)
-        if hypothesis_template is not None and "{}" not in hypothesis_template:
-            raise ValueError(f"hypothesis_template={hypothesis_template!r} has no '{{}}' for the label")
+        check_candidates(candidate_labels, hypothesis_template)
         preprocess = given(
             candidate_labels=candidate_labels,
             hypothesis_template=hypothesis_template,

@@ -216,7 +216,7 @@ def test_a_killed_command_leaves_nothing_that_looks_whole_and_goes_on(start_comm
     assert [file.name for file in (tmp_path / "data").iterdir()] == ["out"]
 
 
-@pytest.mark.parametrize("step", ["make_card", "_digest"])
+@pytest.mark.parametrize("step", ["make_card", "card_digest"])
 def test_a_break_at_the_very_end_leaves_the_old_data_and_loses_no_shard(humanml3d, tmp_path, monkeypatch, step):
     corpus = make_corpus("humanml3d", humanml3d)
     prepare(corpus, tmp_path / "data" / "out")

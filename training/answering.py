@@ -50,7 +50,7 @@ class Question(NamedTuple):
     @property
     def videos(self) -> list[Any]:
         """The videos, in the order of the messages."""
-        return list(_parts(self.messages, "video"))
+        return list(parts_of(self.messages, "video"))
 
 
 def read_questions(instructions: Iterable[Mapping[str, Any]]) -> list[Question]:
@@ -71,7 +71,7 @@ def read_questions(instructions: Iterable[Mapping[str, Any]]) -> list[Question]:
             broken.append(f"{row['id']!r} ends with {' and '.join(roles) or 'nothing'}{'' if answer else ', and no text'}")
         else:
             prompt = messages[:-1]
-            questions.append(Question(row["id"], row["category"], prompt, list(_parts(prompt, "motion")), answer))
+            questions.append(Question(row["id"], row["category"], prompt, list(parts_of(prompt, "motion")), answer))
     if broken:
         raise ValueError(
             f"{len(broken)} of {len(broken) + len(questions)} conversations have no answer to judge by: {broken[0]}; the last "
@@ -233,8 +233,8 @@ def text_of(message: Mapping[str, Any]) -> str:
     return " ".join(part["text"] for part in content or [] if part["type"] == "text" and part["text"]).strip()
 
 
-def _parts(messages: Sequence[Mapping[str, Any]], kind: str) -> Iterator[Any]:
-    """All motions, or videos, of messages."""
+def parts_of(messages: Sequence[Mapping[str, Any]], kind: str) -> Iterator[Any]:
+    """All motions, texts or videos of messages."""
     for message in messages:
         if not isinstance(message["content"], str):
             yield from (part[kind] for part in message["content"] if part["type"] == kind)

@@ -268,7 +268,7 @@ def _add_find_motions(gr: Any, actions: Actions, upload: list[Any]) -> None:
             [round(hit["score"], 4), hit["id"], round(hit["duration"], 2), "; ".join(hit["captions"] or ())] for hit in hits
         ]
         said += [] if hits else ["no motion meets the conditions"]
-        cards = "" if actions.library is None else hit_cards(hits, actions.library)
+        cards = "" if actions.collection is None else hit_cards(hits, actions.collection)
         return cards, rows, notes_list(said)
 
     inputs = [text, by, top_k, weight, where, *upload]
@@ -276,7 +276,7 @@ def _add_find_motions(gr: Any, actions: Actions, upload: list[Any]) -> None:
 
 
 def _add_find_captions(gr: Any, actions: Actions, upload: list[Any]) -> None:
-    has_captions = actions.library is not None and bool(actions.library.captions)
+    has_captions = actions.collection is not None and bool(actions.collection.captions)
     label = "Sentences, one a line" + ("; none: the captions of the motions that can be found" if has_captions else "")
     candidates = gr.Textbox("", label=label, lines=5)
     top_k = gr.Slider(1, 20, value=5, step=1, label="How many")
@@ -432,7 +432,7 @@ def _say_errors(gr: Any, action: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _says_library(actions: Actions) -> str:
-    number = 0 if actions.library is None else len(actions.library)
+    number = 0 if actions.collection is None else len(actions.collection)
     return f"{number} motions can be found." if number else "No motions to find: start it with --index or --data."
 
 

@@ -78,7 +78,7 @@ class Actions:
         library: Library | None = None,
         max_upload_mb: float = 50,
     ) -> None:
-        self.model, self.processor, self.library = model.eval(), processor, library
+        self.model, self.processor, self.collection = model.eval(), processor, library
         self.max_bytes = int(max_upload_mb * 1e6)
         self._classify = ZeroShotMotionClassificationPipeline(
             model=model, processor=processor, task="zero-shot-motion-classification", device=model.device
@@ -159,12 +159,12 @@ class Actions:
         if candidates and candidates.strip():
             texts = split_lines(candidates, "sentences")
             return texts_by_motion(self.model, self.processor, [opened.given], texts, int(top_k))[0]
-        if self.library is None or not self.library.captions:
+        if self.collection is None or not self.collection.captions:
             raise ValueError("there are no captions to choose from; write some sentences, one a line")
         query = embed_motions(self.model, self.processor, [opened.given])
-        found, scores = search(query, self.library.caption_embeds, int(top_k))
+        found, scores = search(query, self.collection.caption_embeds, int(top_k))
         return [
-            {"text": self.library.captions[number], "score": float(score)}
+            {"text": self.collection.captions[number], "score": float(score)}
             for number, score in zip(found[0], scores[0], strict=True)
         ]
 
@@ -193,9 +193,9 @@ class Actions:
         return localise(self.model, self.processor, recording, queries, int(top_k), threshold)
 
     def _need_library(self) -> Library:
-        if self.library is None:
+        if self.collection is None:
             raise ValueError("there are no motions to search in: the app was started without --index and --data")
-        return self.library
+        return self.collection
 
 
 def one_line(text: str | None, expected: str) -> str:

@@ -30,6 +30,16 @@ Skeleton = Annotated[str | None, typer.Option(help="Skeleton of files that do no
 Template = Annotated[
     str | None, typer.Option(help="Text into which a label is put, of a contrastive model; default “A person {}.”")
 ]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="Replace a field of the recipe: --set epochs=10. Repeatable.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")]
+PushEpochs = Annotated[
+    str | None, typer.Option(help="Push each epoch's checkpoint to this Hub repository, in the background.")
+]
+Private = Annotated[
+    bool | None, typer.Option("--private/--public", help="Of a new repository; default as your account says.")
+]
 Fps = Annotated[float | None, typer.Option(help="Frames per second of files that do not say theirs.")]
 
 
@@ -69,17 +79,11 @@ def train(
     recipe: Annotated[str, typer.Option(help="Name of a recipe of the package, or path of your own YAML file.")],
     data: Annotated[Path, typer.Option(help="Folder of motion data with splits train and validation.")],
     output: Annotated[Path, typer.Option(help="Folder of the run: last/, best/, state/, results.json.")],
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Replace a field of the recipe: --set epochs=10. Repeatable.")
-    ] = None,
+    overrides: Overrides = None,
     init_from: Annotated[str | None, typer.Option(help="Start from this checkpoint (fine-tune it on your data).")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")] = False,
-    push_to: Annotated[
-        str | None, typer.Option(help="Push each epoch's checkpoint to this Hub repository, in the background.")
-    ] = None,
-    private: Annotated[
-        bool | None, typer.Option("--private/--public", help="Of a new repository; default as your account says.")
-    ] = None,
+    resume: Resume = False,
+    push_to: PushEpochs = None,
+    private: Private = None,
 ) -> None:
     """Train a model by a recipe. With torchrun or accelerate launch before it, several processes share each batch."""
     from ..processing.corpora import load_motions
@@ -104,22 +108,16 @@ def instruct(
     recipe: Annotated[
         str, typer.Option(help="Name of a recipe of instruction tuning, or path of your own YAML file.")
     ] = "llamo_small",
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Replace a field of the recipe: --set epochs=10. Repeatable.")
-    ] = None,
+    overrides: Overrides = None,
     instructions: Annotated[
         Path | None, typer.Option(help="Folder of questions with answers; default they are made of the motions.")
     ] = None,
     video_folder: Annotated[
         Path | None, typer.Option(help="What the paths of videos start from; default the folder of --instructions.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")] = False,
-    push_to: Annotated[
-        str | None, typer.Option(help="Push each epoch's checkpoint to this Hub repository, in the background.")
-    ] = None,
-    private: Annotated[
-        bool | None, typer.Option("--private/--public", help="Of a new repository; default as your account says.")
-    ] = None,
+    resume: Resume = False,
+    push_to: PushEpochs = None,
+    private: Private = None,
 ) -> None:
     """Teach a language model to answer questions about motion (MotionLlamo)."""
     from ..processing.corpora import load_motions
@@ -187,10 +185,8 @@ def finetune(
     recipe: Annotated[
         str, typer.Option(help="Name of a recipe for classification, or path of your own YAML file.")
     ] = "classification",
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Replace a field of the recipe: --set epochs=10. Repeatable.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")] = False,
+    overrides: Overrides = None,
+    resume: Resume = False,
 ) -> None:
     """Train a classifier with labels, from a contrastive model, a classifier, or a tower of its own."""
     from ..processing.corpora import load_motions
@@ -483,9 +479,7 @@ def index(
     push_to: Annotated[
         str | None, typer.Option("--push-to-hub", help="Name on the Hub, user/name, to push the index to.")
     ] = None,
-    private: Annotated[
-        bool | None, typer.Option("--private/--public", help="Of a new repository; default as your account says.")
-    ] = None,
+    private: Private = None,
 ) -> None:
     """Embed a folder of motions once, to search in. Resumable; with torchrun or accelerate launch, several processes share it."""
     from .indexing import parse_settings, print_index_report, update_index
@@ -803,9 +797,7 @@ def push(
     language: Annotated[str | None, typer.Option(help="Language of the captions, e.g. en, for the card.")] = None,
     card: Annotated[Path | None, typer.Option(help="A card of your own, put there as it is.")] = None,
     new_card: Annotated[bool, typer.Option("--new-card", help="Write a new card over one written by hand.")] = False,
-    private: Annotated[
-        bool | None, typer.Option("--private/--public", help="Of a new repository; default as your account says.")
-    ] = None,
+    private: Private = None,
     revision: Annotated[str | None, typer.Option(help="Branch to commit to; default main.")] = None,
     create_pr: Annotated[bool, typer.Option("--create-pr", help="Open a pull request in place of a commit.")] = False,
     message: Annotated[str | None, typer.Option(help="Commit message.")] = None,

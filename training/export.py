@@ -1,6 +1,5 @@
 """One call that saves everything a checkpoint needs: model, processor, pipeline code and card."""
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from importlib import metadata
@@ -22,6 +21,7 @@ from ..pipeline_zero_shot_motion_classification import ZeroShotMotionClassificat
 from ..processing.processing_motion_llamo import MotionLlamoProcessor
 from ..processing.processing_motionpatches import MotionPatchProcessor, MotionTextProcessor
 from .folders import replace_folder
+from .results import card_digest
 
 
 #: Beside the card: the facts that it was filled with, and its SHA-256, by which an edited card is known.
@@ -89,7 +89,7 @@ def save_checkpoint(
         if text is None:
             text = str(make_card(model, processor, name or folder.name, facts))
         (target / "README.md").write_text(text, encoding="utf-8")
-        written = {"facts": facts, "sha256": _digest(text), "is_own": card is not None}
+        written = {"facts": facts, "sha256": card_digest(text), "is_own": card is not None}
         (target / CARD_FILE).write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
 
     replace_folder(folder, write)
@@ -183,13 +183,8 @@ def read_card(folder: Path) -> SavedCard:
         written = json.loads(facts_file.read_text(encoding="utf-8"))
     text = readme.read_text(encoding="utf-8") if readme.exists() else None
     says_something = text is not None and bool(ModelCard(text, ignore_metadata_errors=True).text.strip())
-    is_edited = says_something and written["sha256"] != _digest(text or "")
+    is_edited = says_something and written["sha256"] != card_digest(text or "")
     return SavedCard(text, written["facts"], is_edited, written["is_own"])
-
-
-def _digest(text: str) -> str:
-    # Editors and git change line ends and the last one; that is no edit of the card.
-    return hashlib.sha256(text.replace("\r", "").strip().encode()).hexdigest()
 
 
 def make_card(model: PreTrainedModel, processor: Any, name: str, facts: Mapping[str, Any]) -> ModelCard:

@@ -10,10 +10,7 @@ import torch.nn.functional as F
 from ..modeling_motion_llamo import MotionLlamoForConditionalGeneration
 from ..processing.processing_motion_llamo import MotionLlamoProcessor
 from .instruction_data import IGNORED, ConversationCollator, ConversationDataset, ConversationKey
-
-
-#: Free text, of which being right word for word says nothing.
-CAPTIONS = "caption"
+from .instruction_evaluation import CAPTIONS
 
 
 @torch.inference_mode()

@@ -6,9 +6,7 @@ index.faiss              the FAISS index of their column `embedding`
 local.json               folders of this machine; never pushed
 """
 
-import hashlib
 import json
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
@@ -17,11 +15,11 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, DatasetCard, DatasetCardData, HfApi
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, DatasetCard, DatasetCardData
 
 from .folders import recover_folder, replace_folder
-from .results import command_line, environment, write_json
-from .sharing import explain_hub_errors, full_name, make_api
+from .results import card_digest, command_line, environment, write_json
+from .sharing import explain_hub_errors, full_name, has_edited_card, make_api
 
 
 #: What a push uploads.
@@ -224,8 +222,8 @@ def push_folder(
             )
         present = api.list_repo_files(name, repo_type="dataset")
         card = make_card(facts, name, licence)
-        contents = {} if _has_edited_card(api, name, present) else {"README.md": card}
-        contents[_FACTS_FILE] = json.dumps({**facts, "card_sha256": _digest(card)}, indent=2) + "\n"
+        contents = {} if has_edited_card(api, name, present, _FACTS_FILE) else {"README.md": card}
+        contents[_FACTS_FILE] = json.dumps({**facts, "card_sha256": card_digest(card)}, indent=2) + "\n"
         files = {f"data/{file.name}": file for file in sorted((folder / "data").iterdir())}
         files[FAISS_FILE] = folder / FAISS_FILE
         stale = [file for file in present if file.startswith("data/") and file.endswith(".parquet") and file not in files]
@@ -236,22 +234,3 @@ def push_folder(
         ]
         message = commit_message or f"Upload an index of {facts['num']} motions"
         return api.create_commit(name, operations, repo_type="dataset", commit_message=message)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.replace("\r", "").strip().encode()).hexdigest()
-
-
-def _has_edited_card(api: HfApi, name: str, present: list[str]) -> bool:
-    """Whether the card there says something that `push_folder` did not write."""
-    if "README.md" not in present:
-        return False
-    with tempfile.TemporaryDirectory() as temporary:
-        files = {
-            file: Path(api.hf_hub_download(name, file, repo_type="dataset", local_dir=temporary)).read_text(encoding="utf-8")
-            for file in ("README.md", _FACTS_FILE)
-            if file in present
-        }
-    card = files["README.md"]
-    written = json.loads(files.get(_FACTS_FILE, "{}")).get("card_sha256")
-    return bool(DatasetCard(card, ignore_metadata_errors=True).text.strip()) and _digest(card) != written

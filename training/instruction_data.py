@@ -15,7 +15,7 @@ from ..processing.instructions import ClipReader, join_turns, make_instructions
 from ..processing.mirroring import mirror_caption, mirror_joints
 from ..processing.processing_motion_llamo import MotionLlamoProcessor
 from ..processing.processing_motionpatches import MotionPatchProcessor, ResolvedMotion
-from .answering import check_references, read_questions
+from .answering import check_references, parts_of, read_questions
 from .augmentation import Augmentation
 from .data import BrokenSampleError
 from .question_sets import load_instructions
@@ -314,15 +314,13 @@ def make_loader(
 
 def motions_of(messages: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The references to motions in messages."""
-    parts = [part for message in messages if not isinstance(message["content"], str) for part in message["content"]]
-    return [part["motion"] for part in parts if part["type"] == "motion"]
+    return list(parts_of(list(messages), "motion"))
 
 
 def said(row: Mapping[str, Any]) -> list[str]:
     """All texts of a conversation."""
-    parts = [part for message in row["messages"] if not isinstance(message["content"], str) for part in message["content"]]
     plain = [message["content"] for message in row["messages"] if isinstance(message["content"], str)]
-    return [*plain, *(part["text"] for part in parts if part["type"] == "text")]
+    return [*plain, *parts_of(row["messages"], "text")]
 
 
 def texts_of(instructions: Dataset) -> list[str]:

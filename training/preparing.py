@@ -2,17 +2,15 @@
 report and a card; and the same on the Hub.
 """
 
-import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, DatasetCard, DatasetCardData, HfApi
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, DatasetCard, DatasetCardData
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -27,8 +25,8 @@ from ..processing.corpora_interhuman import InterHuman
 from ..processing.corpora_layout import Corpus
 from ..processing.corpora_ntu import NTU
 from .folders import recover_folder, replace_folder
-from .results import command_line, environment, write_json
-from .sharing import explain_hub_errors, full_name, make_api
+from .results import card_digest, command_line, environment, write_json
+from .sharing import explain_hub_errors, full_name, has_edited_card, make_api
 
 
 #: Name on the command line → the data set.
@@ -179,7 +177,7 @@ def _write_folder(folder: Path, name: str, job: Job, built: Built, report: dict[
         report["questions"] = _write_questions(folder, job.corpus)
     card = make_card(job.corpus, report, name)
     (folder / "README.md").write_text(card, encoding="utf-8")
-    write_json(folder / REPORT_FILE, {**report, "card_sha256": _digest(card)})
+    write_json(folder / REPORT_FILE, {**report, "card_sha256": card_digest(card)})
 
 
 def _write_questions(folder: Path, corpus: BabelQA) -> dict[str, Any]:
@@ -197,10 +195,6 @@ def _link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.replace("\r", "").strip().encode()).hexdigest()
 
 
 def make_card(corpus: Corpus, report: Mapping[str, Any], name: str) -> str:
@@ -356,7 +350,7 @@ def push_dataset(
                 "that in its settings on the Hub, push to another name, or say --private or --public as it is"
             )
         present = api.list_repo_files(name, repo_type="dataset")
-        operations = _operations(folder, name, report, present, _has_edited_card(api, name, present))
+        operations = _operations(folder, name, report, present, has_edited_card(api, name, present, REPORT_FILE))
         message = commit_message or f"Upload {report['dataset']}"
         return api.create_commit(name, operations, repo_type="dataset", commit_message=message)
 
@@ -370,11 +364,11 @@ def _operations(
     data = {f"data/{file.name}": file for file in sorted((folder / "data").iterdir())}
     card = (folder / "README.md").read_text(encoding="utf-8")
     contents = {}
-    if _digest(card) != report["card_sha256"]:
+    if card_digest(card) != report["card_sha256"]:
         contents["README.md"] = card
     elif not theirs_is_edited:
         contents["README.md"] = card.replace(f'load_dataset("{folder.resolve().name}")', f'load_dataset("{name}")')
-        report = {**report, "card_sha256": _digest(contents["README.md"])}
+        report = {**report, "card_sha256": card_digest(contents["README.md"])}
     contents[REPORT_FILE] = json.dumps(report, indent=2) + "\n"
     stale = [file for file in present if file.startswith("data/") and file.endswith(".parquet") and file not in data]
     return [
@@ -382,18 +376,3 @@ def _operations(
         *(CommitOperationAdd(file, text.encode()) for file, text in contents.items()),
         *(CommitOperationDelete(file) for file in stale),
     ]
-
-
-def _has_edited_card(api: HfApi, name: str, present: list[str]) -> bool:
-    """Whether the card there says something that `push_dataset` did not write."""
-    if "README.md" not in present:
-        return False
-    with tempfile.TemporaryDirectory() as temporary:
-        files = {
-            file: Path(api.hf_hub_download(name, file, repo_type="dataset", local_dir=temporary)).read_text(encoding="utf-8")
-            for file in ("README.md", REPORT_FILE)
-            if file in present
-        }
-    card = files["README.md"]
-    written = json.loads(files.get(REPORT_FILE, "{}")).get("card_sha256")
-    return bool(DatasetCard(card, ignore_metadata_errors=True).text.strip()) and _digest(card) != written

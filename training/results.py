@@ -1,5 +1,6 @@
 """Results files: what was measured, with what, and by which versions."""
 
+import hashlib
 import json
 import os
 import platform
@@ -49,6 +50,11 @@ def _commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None  # an installed package, or no git
     return found.stdout.strip()
+
+
+def card_digest(text: str) -> str:
+    """SHA-256 of a card. Editors and git change line ends and the last one; that is no edit of the card."""
+    return hashlib.sha256(text.replace("\r", "").strip().encode()).hexdigest()
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

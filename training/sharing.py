@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, get_token
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, DatasetCard, HfApi, get_token
 from huggingface_hub.errors import (
     HfHubHTTPError,
     HFValidationError,
@@ -31,6 +31,7 @@ from transformers import (
 
 from .card_results import ResultsFile, check_results, describe_results, read_results, training_facts
 from .export import CARD_FILE, SavedCard, read_card, save_checkpoint
+from .results import card_digest
 
 
 # What transformers would load in place of, or beside, the files of a new checkpoint that has none of that name.
@@ -371,6 +372,28 @@ def explain_hub_errors(api: HfApi, repo_id: str) -> Iterator[None]:
         cause = error.__cause__
         explained = _explain(cause, repo_id) if isinstance(cause, HfHubHTTPError) else _broken(api, repo_id, cause or error)
         raise explained from error
+
+
+def has_edited_card(api: HfApi, name: str, present: Sequence[str], facts_file: str) -> bool:
+    """Whether the card of a data set on the Hub says something that no push of this package wrote.
+
+    Args:
+        api: Of the account.
+        name: The data set.
+        present: Its files.
+        facts_file: The JSON file there that holds `card_sha256` of the card that was pushed.
+    """
+    if "README.md" not in present:
+        return False
+    with tempfile.TemporaryDirectory() as temporary:
+        files = {
+            file: Path(api.hf_hub_download(name, file, repo_type="dataset", local_dir=temporary)).read_text(encoding="utf-8")
+            for file in ("README.md", facts_file)
+            if file in present
+        }
+    card = files["README.md"]
+    written = json.loads(files.get(facts_file, "{}")).get("card_sha256")
+    return bool(DatasetCard(card, ignore_metadata_errors=True).text.strip()) and card_digest(card) != written
 
 
 def _explain(error: HfHubHTTPError, repo_id: str) -> OSError:
