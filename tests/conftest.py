@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import ezc3d  # noqa: F401 - before faiss: both wrap C++ vectors by SWIG, and ezc3d fails to write where faiss came first
 import numpy as np
 import pytest
 import torch
