@@ -72,7 +72,7 @@ EXTRAS = {
 }
 EXTRAS["test"] += [
     library
-    for name in ("onnx", "wandb", "sentences", "lora", "video", "search", "pages", "captioning")
+    for name in ("onnx", "wandb", "sentences", "lora", "video", "search", "pages", "captioning", "app")
     for library in EXTRAS[name]
 ]
 # smplx is what the reader of SMPL parameters is compared with. Its licence is non-commercial: developers only.
