@@ -287,7 +287,9 @@ LEFT = {
     "docs/own_library.md": lambda names: names["report"]["indexed"] == 6 and len(names["index"]) == 6,
     "docs/own_skeleton.md": lambda names: "studio" in names["processor"].feature_extractor.statistics,
     "docs/llamo.md": lambda names: isinstance(names["answer"][0]["generated_text"], str),
-    "docs/pictures.md": lambda _: all(Path(name).stat().st_size for name in ("kick.png", "kick.gif", "kick.html", "found.png")),
+    "docs/pictures.md": lambda _: all(
+        Path(name).stat().st_size for name in ("kick.png", "kick.gif", "kick.html", "found.png")
+    ),
     "docs/localise.md": lambda names: names["moment"]["end"] > names["moment"]["start"],
     "docs/evaluate_generator.md": lambda names: names["scores"]["num"] == 40,
 }
