@@ -5,7 +5,8 @@
 FOLDER holds the data sets of `benchmarks/open_mocap.py`. First a motion tower is trained with captions (stage 0, a small text
 tower from scratch), on procedural motion and the training splits; then the language model (recipe `llamo_small`) on questions
 about the same motions. Judged on questions about the test splits alone: on short clips, one motion each, and on long ones, of
-three to four motions with a question about one of them. Each run goes on where it was interrupted.
+three to four motions with a question about one of them. Beside them on procedural motion of another seed, which gives enough
+questions of the categories that the test splits have few of. Each run goes on where it was interrupted.
 """
 
 from dataclasses import replace
@@ -35,6 +36,7 @@ FUSIONS = ("projector", "cross_talker")
 #: Questions about one part of a motion of several.
 LONG = ("order", "segment")
 TESTED = ("bandai_namco", "cmu", "utd_mhad")
+_TEST_SEED = 1000  # added to the seed of the procedural motions that are learned
 _TOWER = [
     "max_frames=480", "epochs=20", "batch_by=dataset", "balance=0.75", "label_caption=A person {}.", "ema_decay=0.99",
     "augment_heading=20", "augment_offset=0.02", "augment_jitter=0.005",
@@ -48,6 +50,7 @@ def main(
     fusion: Annotated[list[str] | None, typer.Option(help="Which ways of fusing; default both. Repeatable.")] = None,
     num: Annotated[int, typer.Option(help="Test questions of each category at most.")] = 150,
     procedural: Annotated[int, typer.Option(help="Procedural motions to train on besides.")] = 600,
+    procedural_test: Annotated[int, typer.Option(help="Procedural motions to ask about besides.")] = 1200,
     seed: int = 0,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="Replace a field of llamo_small.")] = None,
 ) -> None:
@@ -69,12 +72,12 @@ def main(
             instruct(recipe, motions, folder, str(tower), resume=can_resume(folder), instructions=questions)
         model, processor = load_motion_llamo(folder / "best")
         judged = {}
-        for length, asked in _test_questions(test, num, seed).items():
-            judged[length] = evaluate_instructions(
-                model, processor, asked, ClipReader(test), single.questions["train"], seed=seed, progress=True
+        for kind, (rows, asked) in _test_questions(test, procedural_test, num, seed).items():
+            judged[kind] = evaluate_instructions(
+                model, processor, asked, ClipReader(rows), single.questions["train"], seed=seed, progress=True
             )
-            judged[length].pop("answers")
-            print_instruction_table(judged[length], Console())
+            judged[kind].pop("answers")
+            print_instruction_table(judged[kind], Console())
         results[name] = {"recipe": {"name": recipe.name, **recipe.to_dict()}, "results": judged}
         write_json(
             output,
@@ -83,6 +86,7 @@ def main(
                 "command": command_line(),
                 "seed": seed,
                 "data": {"train": describe_data(motions["train"]), "test": describe_data(test)},
+                "procedural_test": procedural_test,
                 "fusions": results,
                 **environment(),
             },
@@ -106,10 +110,18 @@ def _train_tower(motions: DatasetDict, folder: Path, seed: int) -> Path:
     return folder / "best"
 
 
-def _test_questions(test: Dataset, num: int, seed: int) -> dict[str, Dataset]:
-    """Questions on short clips, of all categories that the motions give any of, and on long ones."""
-    short = make_instructions(test, num, seed=seed).filter(lambda name: name not in LONG, input_columns="category")
-    return {"short": short, "long": make_instructions(test, num, LONG, seed, clips=(3, 4))}
+def _test_questions(test: Dataset, procedural: int, num: int, seed: int) -> dict[str, tuple[Dataset, Dataset]]:
+    """Motions and questions about them: short clips, of all categories that they give any of; long ones; procedural ones."""
+    made = to_dataset(make_motions(procedural, seed=seed + _TEST_SEED), "procedural")
+    return {
+        "short": (test, _about_one(make_instructions(test, num, seed=seed))),
+        "long": (test, make_instructions(test, num, LONG, seed, clips=(3, 4))),
+        "procedural": (made, _about_one(make_instructions(made, num, seed=seed))),
+    }
+
+
+def _about_one(questions: Dataset) -> Dataset:
+    return questions.filter(lambda name: name not in LONG, input_columns="category")
 
 
 if __name__ == "__main__":
