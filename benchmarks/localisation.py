@@ -84,6 +84,7 @@ def main(
         "window_lengths": window or "default",
         "stride": stride,
     }
+    found_here = environment()
     results: dict[str, Any] = {}
     parts = [(checkpoint, name, rows) for name, rows in make_procedural(num, seed).items()]
     if data is not None:
@@ -104,7 +105,7 @@ def main(
             "checkpoint": {"weights": weights_fingerprint(model), "training": read_training_facts(path)},
             **found,
         }
-        write_json(output, {**facts, "results": results, **environment()})
+        write_json(output, {**facts, "results": results, **found_here})
         show(name, results[name])
 
 

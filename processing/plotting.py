@@ -50,7 +50,7 @@ def plot_skeleton(
     if ax is not None:
         _draw_motion(ax, joints, skeleton, num_poses, path)
         return _root_figure(ax)
-    figure = _new_figure(3.5)
+    figure = new_figure(3.5)
     ax = figure.add_subplot()
     _draw_motion(ax, joints, skeleton, num_poses, path)
     height_per_width = np.diff(ax.get_ylim())[0] / np.diff(ax.get_xlim())[0]
@@ -79,7 +79,7 @@ def plot_patches(motion_values: Any, mask: Any = None, title: str | None = None,
     size = values.shape[2] // len(PARTS)
     num_frames, width = values.shape[1:]
     if ax is None:
-        ax = _new_figure(7.0, width=7.0).add_subplot()
+        ax = new_figure(7.0, width=7.0).add_subplot()
 
     ax.imshow(
         patch_image(values, np.repeat(real, size)), aspect="auto", interpolation="nearest", extent=(0, width, num_frames, 0)
@@ -93,7 +93,7 @@ def plot_patches(motion_values: Any, mask: Any = None, title: str | None = None,
     ax.set_ylabel("frame", fontsize=11)
     ax.spines[:].set_visible(False)
     if title is not None:
-        ax.set_title(_wrap(title, 60), fontsize=12, pad=12, parse_math=False)
+        ax.set_title(wrap_words(title, 60), fontsize=12, pad=12, parse_math=False)
     return _root_figure(ax)
 
 
@@ -112,12 +112,12 @@ def plot_motion_and_patches(items: Sequence[Mapping[str, Any]], num_poses: int =
         ValueError: If there are no items, a key is missing, or a shape does not fit.
     """
     _check_dicts(items, "items", ("joints", "skeleton", "caption", "motion_values"))
-    figure = _new_figure(3.6 * len(items))
+    figure = new_figure(3.6 * len(items))
     grid = figure.add_gridspec(len(items), 2, width_ratios=[1.9, 1])
     for row, item in enumerate(items):
         left, right = figure.add_subplot(grid[row, 0]), figure.add_subplot(grid[row, 1])
         _draw_motion(left, item["joints"], item["skeleton"], num_poses, path=True, aspect=2.3)
-        left.set_title(_wrap(item["caption"], 58), fontsize=12, parse_math=False)
+        left.set_title(wrap_words(item["caption"], 58), fontsize=12, parse_math=False)
         plot_patches(item["motion_values"], item.get("mask"), ax=right)
     return _settled(figure)
 
@@ -140,13 +140,14 @@ def plot_retrieval(results: Sequence[Mapping[str, Any]], num_hits: int = 3, num_
     _check_dicts(results, "results", ("query", "hits"))
     for number, result in enumerate(results):
         _check_dicts(result["hits"], f"results[{number}]['hits']", ("joints", "skeleton", "score", "caption"))
-    figure = _new_figure(3.1 * len(results))
+    figure = new_figure(3.1 * len(results))
     for row, result in zip(figure.subfigures(len(results), 1, squeeze=False)[:, 0], results, strict=True):
         _draw_hits(row, result, num_hits, num_poses)
     return _settled(figure)
 
 
-def _new_figure(height: float, width: float = WIDTH) -> "Figure":
+def new_figure(height: float, width: float = WIDTH) -> "Figure":
+    """A figure of so many inches whose parts keep clear of one another."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -306,11 +307,11 @@ def patch_image(values: np.ndarray, real: np.ndarray) -> np.ndarray:
 
 
 def _draw_hits(row: "SubFigure", result: Mapping[str, Any], num_hits: int, num_poses: int) -> None:
-    row.suptitle(_wrap(result["query"], 90), x=0.01, ha="left", fontsize=13, fontweight="bold", parse_math=False)
+    row.suptitle(wrap_words(result["query"], 90), x=0.01, ha="left", fontsize=13, fontweight="bold", parse_math=False)
     axes = row.subplots(1, num_hits, squeeze=False)[0]
     for ax in axes[len(result["hits"]) :]:
         ax.set_axis_off()
-    captions = [_wrap(hit["caption"], 40) for hit in result["hits"][:num_hits]]
+    captions = [wrap_words(hit["caption"], 40) for hit in result["hits"][:num_hits]]
     lines = max(caption.count("\n") for caption in captions)
     for rank, (ax, hit, caption) in enumerate(zip(axes, result["hits"], captions, strict=False), start=1):
         _draw_motion(ax, hit["joints"], hit["skeleton"], num_poses, path=False, aspect=1.65)
@@ -320,7 +321,8 @@ def _draw_hits(row: "SubFigure", result: Mapping[str, Any], num_hits: int, num_p
             ax.spines[:].set(visible=True, color=CORRECT_GREEN, linewidth=3)
 
 
-def _wrap(text: str, width: int, lines: int = 2) -> str:
+def wrap_words(text: str, width: int, lines: int = 2) -> str:
+    """Text in lines of so many characters; what is more ends in an ellipsis."""
     return "\n".join(textwrap.wrap(text, width, max_lines=lines, placeholder=" …"))
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .plotting import WIDTH, plot_patches, plot_skeleton
+from .plotting import new_figure, plot_patches, plot_skeleton
 from .skeletons import PARTS, Skeleton
 
 
@@ -40,12 +40,9 @@ def plot_attention(
     Raises:
         ValueError: If the shapes do not fit, a value is not finite or negative, or joints come without a skeleton.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
     if joints is not None and skeleton is None:
         raise ValueError("joints are drawn with a skeleton; pass skeleton=…")
-    figure = Figure(figsize=(WIDTH, 6.0 if joints is None else 9.0), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
+    figure = new_figure(6.0 if joints is None else 9.0)
     rows = 1 if joints is None else 2
     grid = figure.add_gridspec(rows, 3, width_ratios=[1, 1, 0.05], height_ratios=[1, 2][-rows:])
     if joints is not None and skeleton is not None:

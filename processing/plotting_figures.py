@@ -1,12 +1,11 @@
 """Pictures of several motions for a paper: attention maps, and the captions that were found for motions."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .plotting import CORRECT_GREEN, WIDTH, plot_patches, plot_skeleton
+from .plotting import CORRECT_GREEN, new_figure, plot_patches, plot_skeleton, wrap_words
 from .plotting_attention import draw_attention
 
 
@@ -40,13 +39,15 @@ def plot_attention_maps(items: Sequence[Mapping[str, Any]], num_poses: int = 4) 
     Raises:
         ValueError: If there are no items or a shape does not fit.
     """
-    figure = _new_figure(len(items) * _ROW, "items", len(items))
+    if not items:
+        raise ValueError("items is empty; expected at least one")
+    figure = new_figure(len(items) * _ROW)
     grid = figure.add_gridspec(len(items), 4, width_ratios=[1.7, 1, 1, 0.05])
     images = []
     for row, item in enumerate(items):
         poses, patches, attention = (figure.add_subplot(grid[row, column]) for column in range(3))
         plot_skeleton(item["joints"], item["skeleton"], num_poses, ax=poses, path=False)
-        poses.set_title(_wrap(item["caption"], 48, 3), fontsize=11, parse_math=False)
+        poses.set_title(wrap_words(item["caption"], 48, 3), fontsize=11, parse_math=False)
         plot_patches(item["motion_values"], item["mask"], ax=patches)
         images.append(draw_attention(attention, item["motion_values"], item["attention"], item["mask"]))
     for image in images:
@@ -72,25 +73,27 @@ def plot_found_captions(results: Sequence[Mapping[str, Any]], num_hits: int = 5,
     Raises:
         ValueError: If there are no results, or they are not of the same models.
     """
-    names = list(results[0]["hits"]) if results else []
+    if not results:
+        raise ValueError("results is empty; expected at least one")
+    names = list(results[0]["hits"])
     if any(list(result["hits"]) != names for result in results):
         raise ValueError(f"results are of different models; expected hits of {', '.join(names)} in each")
     heights = [
         max([2.6, *(0.4 + sum(_height(hit["text"]) for hit in hits[:num_hits]) for hits in result["hits"].values())])
         for result in results
     ]
-    figure = _new_figure(sum(heights), "results", len(results), width=_POSES + _FOUND * len(names))
+    figure = new_figure(sum(heights), width=_POSES + _FOUND * len(names))
     grid = figure.add_gridspec(len(results), 1 + len(names), width_ratios=[_POSES, *[_FOUND] * len(names)])
     grid.set_height_ratios(heights)
     for row, result in enumerate(results):
         poses = figure.add_subplot(grid[row, 0])
         plot_skeleton(result["joints"], result["skeleton"], num_poses, ax=poses, path=False)
-        poses.set_xlabel(_wrap("; ".join(result["captions"]), 46, 4), fontsize=9.5, color="0.25", parse_math=False)
+        poses.set_xlabel(wrap_words("; ".join(result["captions"]), 46, 4), fontsize=9.5, color="0.25", parse_math=False)
         for column, name in enumerate(names):
             ax = figure.add_subplot(grid[row, column + 1])
             _write_captions(ax, result["hits"][name][:num_hits], result["captions"])
             if name and not row:
-                ax.set_title(_wrap(name, _CHARACTERS), fontsize=12, fontweight="bold", pad=12, parse_math=False)
+                ax.set_title(wrap_words(name, _CHARACTERS), fontsize=12, fontweight="bold", pad=12, parse_math=False)
     return figure
 
 
@@ -122,17 +125,4 @@ def _height(text: str) -> float:
 
 
 def _found_words(text: str) -> str:
-    return _wrap(text, _CHARACTERS, 3)
-
-
-def _wrap(text: str, width: int, lines: int = 2) -> str:
-    return "\n".join(textwrap.wrap(text, width, max_lines=lines, placeholder=" …"))
-
-
-def _new_figure(height: float, what: str, number: int, width: float = WIDTH) -> "Figure":
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    if not number:
-        raise ValueError(f"{what} is empty; expected at least one")
-    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
+    return wrap_words(text, _CHARACTERS, 3)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .plotting import WIDTH, plot_skeleton
+from .plotting import new_figure, plot_skeleton
 from .skeletons import Skeleton
 
 
@@ -51,9 +51,6 @@ def plot_localisation(
         ValueError: If the shapes do not fit, a score is not finite, a moment or truth is of another sentence, or joints come
             without a skeleton.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
     seconds, scores = np.asarray(seconds, dtype=np.float64), np.asarray(scores, dtype=np.float64)
     _check(seconds, scores, labels, moments, truth or {})
     if joints is not None and skeleton is None:
@@ -61,7 +58,7 @@ def plot_localisation(
     heights = [2.1] * len(labels)
     if joints is not None:
         heights = [1.9, *heights]
-    figure = Figure(figsize=(WIDTH, sum(heights) + 0.8), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06))
+    figure = new_figure(sum(heights) + 0.8)
     grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
     if joints is not None and skeleton is not None:
         poses = figure.add_subplot(grid[0])
