@@ -42,7 +42,7 @@ _FINE = 2  # pixels drawn for each that is kept, along each side
 _MIN_SIZE = 32
 
 # In leg lengths, so that figures of any unit and size look alike.
-_HEAD, _THING, _MARGIN = 0.14, 0.2, 0.12
+_HEAD, _THING, _MARGIN = 0.14, 0.32, 0.06
 _LIMB_WIDTH, _REACH, _FLOOR_DEPTH = 0.09, 0.12, 1.5
 # Out of the width of the picture: the least radius of a thing, and the least room around all joints.
 _MIN_THING, _MIN_ROOM = 0.06, 0.08
@@ -188,7 +188,7 @@ def _hand_places(world: np.ndarray, body: Skeleton, hand: str) -> np.ndarray:
 def _framing(seen: np.ndarray, size: int) -> tuple[float, np.ndarray]:
     """Pixels per leg length, and where the origin lies in the picture (x, y), so that all points (T, P, 2) are in it."""
     low, high = seen.min(axis=(0, 1)), seen.max(axis=(0, 1))
-    span, room = float((high - low).max()), _HEAD + _MARGIN
+    span, room = float((high - low).max()), _THING + _MARGIN
     pixels = min(size / (span + 2 * room), (1 - 2 * _MIN_ROOM) * size / max(span, 1e-6))
     middle = (low + high) / 2 * [1, -1] * pixels
     return pixels, size / 2 - middle

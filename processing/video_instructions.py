@@ -64,7 +64,7 @@ VIDEO_FOLDER = "videos"
 _FRAMES, _FPS = 16, 8.0
 _AZIMUTHS = (-50.0, 50.0)  # degrees around the person: always from the front, where both hands are seen
 _SWING = 20.0  # degrees that the camera turns during the video
-_LOOK = 1  # raised when the same scene comes to look otherwise
+_LOOK = 2  # raised when the same scene comes to look otherwise
 
 
 class Scene(NamedTuple):
