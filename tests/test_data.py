@@ -303,6 +303,22 @@ def test_equal_captions_meet_only_where_the_run_lets_them(rows, processor):
     assert not meet(is_unique=True)
 
 
+def test_equal_labels_meet_only_where_the_run_lets_them(rows, processor):
+    labelled = rows.map(lambda row, index: {"label": ["wave", "kick"][index % 2], "style": None}, with_indices=True)
+
+    def meet(is_unique, rows=labelled):
+        runs = [RunArguments(batch_size=2, seed=seed, unique_labels=is_unique) for seed in range(6)]
+        samplers = [make_loader(rows, processor, run).batch_sampler for run in runs]
+        return any((batch[0].row - batch[1].row) % 2 == 0 for sampler in samplers for batch in sampler)
+
+    assert meet(is_unique=False)
+    assert not meet(is_unique=True)
+    styled = labelled.map(lambda row, index: {"style": f"style {index}"}, with_indices=True)
+    assert meet(is_unique=True, rows=styled)
+    with pytest.raises(ValueError, match="no motion has any; give the data a column `label`"):
+        meet(is_unique=True, rows=rows.map(lambda row: {"label": None}))
+
+
 def test_a_seed_decides_the_batches_in_any_number_of_workers(rows, processor):
     fields = {"batch_size": 3, "augment_crop": 0.3, "augment_scale": 0.1, "augment_part_mix": 0.5, "augment_mirror": 0.5}
     here, workers = (make_loader(rows, processor, RunArguments(**fields, num_workers=number)) for number in (0, 1))

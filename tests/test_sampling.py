@@ -32,6 +32,26 @@ def test_equal_captions_never_share_a_batch():
     assert any(len(set(texts)) < len(texts) for texts in together)
 
 
+def test_rows_that_are_alike_never_share_a_batch():
+    captions = [[f"caption {row}"] for row in range(12)]
+    alike = [("kick", None), ("kick", "old"), None] * 4
+    for seed in range(20):
+        sampler = PairBatchSampler(captions, 6, seed, alike=alike)
+        assert rows_of(sampler) == list(range(12))
+        for batch in sampler:
+            known = [alike[key.row] for key in batch if alike[key.row]]
+            assert len(set(known)) == len(known)
+    with pytest.raises(ValueError, match="each of the 12 rows what it is like, got 3"):
+        PairBatchSampler(captions, 6, alike=alike[:3])
+
+
+def test_mirrored_rows_are_like_mirrored_ones_alone():
+    captions, alike = [[f"caption {row}"] for row in range(40)], ["wave"] * 40
+    batches = [list(PairBatchSampler(captions, 4, seed, alike=alike, mirror=0.5)) for seed in range(5)]
+    assert {len(batch) for found in batches for batch in found} == {2}
+    assert all(batch[0].mirrored != batch[1].mirrored for found in batches for batch in found)
+
+
 def test_order_depends_on_seed_and_epoch_alone():
     first, second = PairBatchSampler(CAPTIONS, 2, seed=1), PairBatchSampler(CAPTIONS, 2, seed=1)
     assert list(first) == list(second) == list(first)

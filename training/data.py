@@ -345,6 +345,7 @@ def make_loader(
         batch_size=run.batch_size,
         seed=run.seed,
         unique_captions=run.unique_captions,
+        alike=_labels(rows) if run.unique_labels else None,
         mirror=run.augment_mirror,
         first_caption=run.caption_choice == "first",
         kinds=_kinds(rows, run.batch_by),
@@ -393,6 +394,18 @@ def add_label_captions(rows: Dataset, template: str) -> Dataset:
         for texts, label in zip(rows["captions"][:], labels, strict=True)
     ]
     return rows.remove_columns("captions").add_column("captions", captions)
+
+
+def _labels(rows: Dataset) -> list[tuple[str, str | None] | None]:
+    """Label and style of each row; `None` for a row without a label."""
+    if "label" not in rows.column_names or not any(rows["label"][:]):
+        raise ValueError(
+            "unique_labels keeps motions of one label apart, but no motion has any; give the data a column `label`, or leave "
+            "unique_labels out"
+        )
+    labels = rows["label"][:]
+    styles = rows["style"][:] if "style" in rows.column_names else [None] * len(labels)
+    return [(label, style) if label else None for label, style in zip(labels, styles, strict=True)]
 
 
 def _kinds(rows: Dataset, column: str | None) -> list[str] | None:

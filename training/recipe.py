@@ -176,6 +176,12 @@ class RunArguments(LoopArguments):
     unique_captions: bool = field(
         default=True, metadata={"help": "keep equal captions out of one batch: they are false negatives"}
     )
+    unique_labels: bool = field(
+        default=False,
+        metadata={
+            "help": "keep motions of one label (and style) out of one batch: their captions say the same in other words"
+        },
+    )
     augment_mirror: float = field(
         default=0.0, metadata={"help": "take the mirror image of a motion and its caption with this probability"}
     )

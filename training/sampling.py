@@ -1,6 +1,6 @@
 """Which (motion, caption) pairs meet in a batch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,14 +65,16 @@ class SeededBatchSampler(Sampler[list[Any]]):
 class PairBatchSampler(SeededBatchSampler):
     """Shuffled batches of pairs, a new caption drawn for each row in each epoch.
 
-    Equal captions in one batch are false negatives of the contrastive loss; with `unique_captions` a row whose caption is already
-    in the batch goes to a later one.
+    Equal captions in one batch are false negatives of the contrastive loss, and so are captions that say the same in other words;
+    with `unique_captions` a row whose caption is already in the batch goes to a later one, with `alike` one that is like another.
 
     Args:
         captions: The captions of each row.
         batch_size: Pairs in a batch, of all processes together; the last ones may be smaller, but hold at least two.
         seed: Seed of shuffling, caption choice and augmentation.
         unique_captions: Keep equal captions apart.
+        alike: What rows have in common whose captions say the same, such as the label: they are kept apart. `None` for a row that
+            is like no other.
         mirror: Probability of taking the mirror image of a pair; see `processing.mirroring`.
         first_caption: Take the first caption of each row, in place of a random one.
         kinds: What each row is, such as its data set: three quarters of a batch are of one kind, whose pairs are harder to tell
@@ -98,6 +100,7 @@ class PairBatchSampler(SeededBatchSampler):
         batch_size: int,
         seed: int = 0,
         unique_captions: bool = True,
+        alike: Sequence[Hashable] | None = None,
         mirror: float = 0.0,
         first_caption: bool = False,
         kinds: Sequence[str] | None = None,
@@ -121,6 +124,8 @@ class PairBatchSampler(SeededBatchSampler):
             )
         if kinds is not None and len(kinds) != len(captions):
             raise ValueError(f"kinds must say what each of the {len(captions)} rows is, got {len(kinds)}")
+        if alike is not None and len(alike) != len(captions):
+            raise ValueError(f"alike must say of each of the {len(captions)} rows what it is like, got {len(alike)}")
         if not 0 <= balance <= 1 or (balance and (sources is None or len(sources) != len(captions))):
             raise ValueError(f"balance={balance} must be between 0 and 1, and above 0 needs the source of each of the rows")
         if buckets < 1 or (buckets > 1 and (lengths is None or len(lengths) != len(captions))):
@@ -132,6 +137,7 @@ class PairBatchSampler(SeededBatchSampler):
         self.batch_size = batch_size
         self.seed = seed
         self.unique_captions = unique_captions
+        self.alike = alike
         self.mirror = mirror
         self.first_caption = first_caption
         self.kinds = None if kinds is None else np.unique(kinds, return_inverse=True)[1]
@@ -162,19 +168,24 @@ class PairBatchSampler(SeededBatchSampler):
         if self.lengths is not None:
             order = sort_within(order, self.lengths[drawn], self.buckets * self.batch_size)
         batches: list[list[PairKey]] = []
-        next_free: dict[str | int, int] = {}  # for each caption and row, the batch after the last one that has it
+        next_free: dict[Hashable, int] = {}  # for what is in a batch once at most, the batch after the last one that has it
         first_open = 0  # batches before this one are full
         for number in order.tolist():
             row = rows[number]
             caption = self.captions[row][chosen[number]]
             caption = mirror_caption(caption) if mirrored[number] else caption
-            place = max(first_open, next_free.get(row, 0), next_free.get(caption, 0) if self.unique_captions else 0)
+            once: list[Hashable] = [row]
+            if self.unique_captions:
+                once.append(caption)
+            if self.alike is not None and self.alike[row] is not None:
+                once.append((self.alike[row], bool(mirrored[number])))
+            place = max(first_open, *(next_free.get(name, 0) for name in once))
             while place < len(batches) and len(batches[place]) == self.batch_size:
                 place += 1
             if place == len(batches):
                 batches.append([])
             batches[place].append(PairKey(row, chosen[number], int(seeds[number]), bool(mirrored[number])))
-            next_free[caption] = next_free[row] = place + 1
+            next_free.update(dict.fromkeys(once, place + 1))
             while first_open < len(batches) and len(batches[first_open]) == self.batch_size:
                 first_open += 1
         batches = [batch[: len(batch) - len(batch) % self.num_processes] for batch in batches]
