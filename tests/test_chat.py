@@ -141,7 +141,7 @@ def test_mistakes_are_said_and_the_conversation_goes_on(checkpoint, console, fil
     assert shown.count("load another motion") == 2
     assert "two words.npz: 40 frames" in shown
     assert "The conversation starts anew." in shown
-    assert shown.count("the answer was cut after 3 tokens (--max-new-tokens)") == 2
+    assert shown.count("the answer was cut after 3 tokens (max_new_tokens)") == 2
 
 
 @pytest.mark.parametrize("limit", ["tokenizer", "language model"])

@@ -171,7 +171,7 @@ class Conversation:
         self.messages = [*messages, {"role": "assistant", "content": answer}]
         self.loaded = []
         if len(said) == room and int(said[-1]) not in self._ends():
-            why = "--max-new-tokens" if room == self.max_new_tokens else f"the model's context of {self.context} is full"
+            why = "max_new_tokens" if room == self.max_new_tokens else f"the model's context of {self.context} is full"
             self._note(f"the answer was cut after {room} tokens ({why})")
         return answer
 
