@@ -2,27 +2,31 @@
 
     python benchmarks/video_instructions.py --checkpoint FOLDER --runs runs/video --output docs/results/video_instructions.json
 
-Trains a small MotionLlamo with a video tower from scratch (recipe `llamo_small`) on procedural motion beside stick-figure videos,
-in which the figure stands still and holds things of some colour: first on what only video answers, as motion, whose tower is
-trained, would else be all that it learns to look at; then on all. Asks about others with all inputs, with zeroed motion, and with
-zeroed video. CHECKPOINT is a MotionPatches model, whose motion tower is taken.
+Motion is procedural, the videos are stick figures that stand still and hold things of some colour. A vision tower of two layers
+learns to name what single frames show, in place of a pretrained one; then it is frozen, as the video encoder of LLaMo is, and a
+small MotionLlamo (recipe `llamo_small`) is trained on all questions. Asked about other motions and scenes with all inputs,
+with zeroed motion, and with zeroed video. CHECKPOINT is a MotionPatches model, whose motion tower is taken.
 """
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 import typer
 from datasets import Dataset, DatasetDict
 from rich.console import Console
 from rich.table import Table
+from tqdm import tqdm
+from transformers import CLIPVisionConfig, CLIPVisionModel, LlavaOnevisionVideoProcessor
 
 from motionpatches import make_motions
 from motionpatches.processing.corpora import to_dataset
 from motionpatches.processing.instructions import ClipReader
+from motionpatches.processing.video_files import VideoReader
 from motionpatches.processing.video_instructions import make_video_instructions
 from motionpatches.training.answer_metrics import exact_match, majority_answers
-from motionpatches.training.answering import answer_questions, read_questions
+from motionpatches.training.answering import answer_questions, parts_of, read_questions
 from motionpatches.training.instruct import instruct
 from motionpatches.training.instruction_data import InstructionData
 from motionpatches.training.intervals import bootstrap_interval
@@ -36,6 +40,7 @@ from motionpatches.training.run_folder import can_resume
 #: Name → motion and video that a question is asked with.
 ASKED = {"both": ("real", "real"), "motion alone": ("real", "zeroed"), "video alone": ("zeroed", "real")}
 NEEDS = ("motion", "video", "both")
+FRAMES, SIDE = 2, 64  # frames of each video that are seen, and pixels along their sides
 _SEED_STEP = 1000  # between seeds of the splits, so that none repeats a motion of another
 
 
@@ -56,19 +61,17 @@ def main(
         made = make_motions(size, seed=(3 * seed + number) * _SEED_STEP)
         data[split] = to_dataset([{**motion, "id": f"{split}-{motion['id']}"} for motion in made], "procedural")
         questions[split] = make_video_instructions(data[split], asked, runs, seed=seed, progress=True)
-    recipe = load_instruction_recipe(
-        "llamo_small", ["video_frames=2", "lr_video=1e-3", "augment_mirror=0", f"seed={seed}", *(overrides or [])]
-    )
+    tower = runs / "vision"
+    if not (tower / "config.json").exists():
+        train_vision(needing(questions["train"], "video"), runs, tower, seed)
+    fields = [f"video_name={tower}", f"video_frames={FRAMES}", "augment_mirror=0", f"seed={seed}"]
+    recipe = load_instruction_recipe("llamo_small", [*fields, *(overrides or [])])
     readers = {split: ClipReader(rows) for split, rows in data.items()}
-    start = str(checkpoint)
-    for stage, needed in (("alone", {"video"}), ("all", set(NEEDS))):
-        folder = runs / stage
-        if not (folder / "results.json").exists():
-            asked = {split: needing(questions[split], needed) for split in ("train", "validation")}
-            learned = InstructionData(DatasetDict(asked), readers, runs)
-            instruct(recipe, data, folder, start, resume=can_resume(folder), instructions=learned)
-        start = str(folder / "best")
-    model, processor = load_motion_llamo(start)
+    folder = runs / "llamo"
+    if not (folder / "results.json").exists():
+        learned = InstructionData(DatasetDict({split: questions[split] for split in ("train", "validation")}), readers, runs)
+        instruct(recipe, data, folder, str(checkpoint), resume=can_resume(folder), instructions=learned)
+    model, processor = load_motion_llamo(folder / "best")
     answers = {
         name: answer_questions(model, processor, questions["test"], readers["test"], motion, video, runs, progress=True)
         for name, (motion, video) in ASKED.items()
@@ -87,9 +90,66 @@ def main(
     report(content["exact_match"])
 
 
-def needing(questions: Dataset, needs: set[str]) -> Dataset:
-    """The questions that need one of these."""
-    return questions.filter(lambda need: need in needs, input_columns="needs")
+def needing(questions: Dataset, need: str) -> Dataset:
+    """The questions that need this."""
+    return questions.filter(lambda one: one == need, input_columns="needs")
+
+
+def train_vision(questions: Dataset, videos: Path, folder: Path, seed: int, epochs: int = 30) -> None:
+    """Train a vision tower to answer questions about single frames, a classifier for each category, and save the tower.
+
+    Args:
+        questions: Questions with a video each, without motion.
+        videos: Folder that their videos are relative to.
+        folder: Where tower and video processor are saved.
+        seed: Of weights, order and frames.
+        epochs: Passes over all frames.
+    """
+    torch.manual_seed(seed)
+    asked = read_questions(questions)
+    settings = LlavaOnevisionVideoProcessor(size={"height": SIDE, "width": SIDE}, do_sample_frames=True, num_frames=FRAMES)
+    reader = VideoReader(videos, FRAMES)
+    shown = [reader.read(next(iter(parts_of(question.messages, "video")))) for question in tqdm(asked, "frames")]
+    pixels = settings(shown, do_sample_frames=False, return_tensors="pt").pixel_values_videos  # (Q, T, 3, H, W)
+    answers = {
+        category: sorted({question.answer for question in asked if question.category == category})
+        for category in dict.fromkeys(question.category for question in asked)
+    }
+    tower = CLIPVisionModel(
+        CLIPVisionConfig(
+            hidden_size=128,
+            intermediate_size=512,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            image_size=SIDE,
+            patch_size=16,
+        )
+    )
+    heads = torch.nn.ModuleDict({category: torch.nn.Linear(128, len(found)) for category, found in answers.items()})
+    optimizer = torch.optim.AdamW([*tower.parameters(), *heads.parameters()], lr=1e-3, weight_decay=0.05)
+    steps = epochs * -(-len(asked) // 64)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=steps)
+    bar = tqdm(total=steps, desc="vision tower")
+    for _ in range(epochs):
+        for batch in torch.randperm(len(asked)).split(64):
+            moments = torch.randint(FRAMES, batch.shape)
+            pooled = tower(pixels[batch, moments]).pooler_output
+            loss = pooled.new_zeros(())
+            for category, found in answers.items():
+                rows = [n for n, index in enumerate(batch.tolist()) if asked[index].category == category]
+                if rows:
+                    truth = torch.tensor([found.index(asked[int(batch[n])].answer) for n in rows])
+                    logits = heads[category](pooled[rows])
+                    loss = loss + torch.nn.functional.cross_entropy(logits, truth, reduction="sum") / len(batch)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            bar.update()
+            bar.set_postfix(loss=f"{loss.item():.3f}")
+    bar.close()
+    settings.save_pretrained(folder)
+    tower.save_pretrained(folder)
 
 
 def judge(train: Dataset, test: Dataset, answers: dict[str, list[str]]) -> dict[str, dict[str, Any]]:
