@@ -47,6 +47,7 @@ VARIANTS = {
     "whole": [],
     "batches of 128": ["batch_size=128"],
     "no label captions": ["label_caption="],
+    "equal labels in a batch": ["unique_labels=false"],
     "part CutMix": ["augment_part_mix=0.3"],
     "no average of weights": ["ema_decay="],
     "fixed temperature": ["learn_logit_scale=false"],
@@ -58,7 +59,7 @@ VARIANTS = {
     "published rates": ["lr_motion=1e-4", "lr_text=1e-5", "lr_head=1e-4", "max_grad_norm="],
     "frozen text tower": ["lr_text=0"],
     "sigmoid loss": ["loss=sigmoid"],
-    "equal captions as positives": ["loss=duplicate_aware", "unique_captions=false"],
+    "equal captions as positives": ["loss=duplicate_aware", "unique_captions=false", "unique_labels=false"],
 }
 
 
