@@ -60,7 +60,8 @@ TEXT_MODEL ?= sentence-transformers/all-MiniLM-L6-v2
 open-mocap: $(INSTALLED)  ## Compare the recipes open_mocap_best and open_mocap_published and write docs/open_mocap.md
 	$(BIN)/python benchmarks/open_mocap.py --data "$(MOTIONPATCHES_DATA)" --text-model $(TEXT_MODEL) \
 		--runs runs/open_mocap --output docs/results/open_mocap
-	$(BIN)/python benchmarks/report_open_mocap.py docs/results/open_mocap docs/open_mocap.md
+	$(BIN)/python benchmarks/report_open_mocap.py docs/results/open_mocap docs/open_mocap.md \
+		docs/results/open_mocap_summary.json
 
 bench-read: $(INSTALLED)  ## Measure how fast prepared motions are read, at random and as a stream
 	$(BIN)/python benchmarks/reading_speed.py --output docs/results/reading_speed.json

@@ -1,6 +1,6 @@
-"""From the results files of `open_mocap.py` to docs/open_mocap.md: means over seeds, and paired gains with their intervals.
+"""From the results files of `open_mocap.py` to a page and a summary: means over seeds, and paired gains with their intervals.
 
-python benchmarks/report_open_mocap.py docs/results/open_mocap docs/open_mocap.md
+python benchmarks/report_open_mocap.py docs/results/open_mocap docs/open_mocap.md docs/results/open_mocap_summary.json
 """
 
 import json
@@ -12,9 +12,12 @@ import typer
 
 from motionpatches.training.evaluation import mean_recall
 from motionpatches.training.intervals import difference_interval
+from motionpatches.training.results import command_line, environment, write_json
 
 
 RECIPES = ("published", "best")
+#: Settings in which UTD-MHAD's training subjects are in training.
+TRAINED_ON = {"all": "all data sets", "kinect": "UTD-MHAD alone"}
 _TITLE = """# The best recipe against the published one
 
 One model each for 2,886 motions on four skeletons of open mocap data (CMU, Bandai Namco Research, UTD-MHAD; most captions are
@@ -30,8 +33,9 @@ Runs = dict[tuple[str, str], list[dict[str, Any]]]
 def main(
     results: Annotated[Path, typer.Argument(help="Folder of the results files.")],
     page: Annotated[Path, typer.Argument(help="Markdown page to write.")],
+    summary: Annotated[Path, typer.Argument(help="JSON file to write.")],
 ) -> None:
-    """Write the page."""
+    """Write the page, and what it is about in short."""
     runs: Runs = {}
     for file in sorted(results.glob("*.json")):
         content = json.loads(file.read_text())
@@ -40,7 +44,10 @@ def main(
         runs.setdefault((content["setting"], name if variant == "whole" else variant), []).append(content)
     parts = [_TITLE]
     if all(("all", name) in runs for name in RECIPES):
-        parts += [retrieval(runs), gains(runs), kinect(runs)]
+        found = {"gain": compare(runs), "utd_mhad": by_subject(runs), "seeds": seeds_by_run(runs)}
+        facts = {"task": "open_mocap_summary", "command": command_line(), "data": runs["all", "best"][0]["data"]}
+        write_json(summary, {**facts, "results": found, **environment()})
+        parts += [retrieval(runs), gains(found["gain"]), kinect(runs, found["utd_mhad"])]
     parts += [left_out(runs, "style_out"), left_out(runs, "skeleton_out"), ablation(runs)]
     page.write_text("\n\n".join(part.strip() for part in parts if part) + "\n", encoding="utf-8")
 
@@ -61,39 +68,73 @@ def retrieval(runs: Runs) -> str:
     )
 
 
-def gains(runs: Runs) -> str:
+def compare(runs: Runs) -> dict[str, Any]:
+    """What the best recipe gains: measure → direction → means of both in percent, difference and its interval; and the misses."""
+    gain: dict[str, Any] = {}
+    for key, label in (("hit@1", "R@1"), ("hit@10", "R@10"), ("average_precision", "label mAP")):
+        gain[label] = {}
+        for way in ("t2m", "m2t"):
+            both = {name: per_query(runs["all", name], key, way) for name in RECIPES}
+            means = {name: float(values.mean()) for name, values in both.items()}
+            interval = difference_interval(both["published"], both["best"])
+            gain[label][way] = {**means, "difference": means["best"] - means["published"], "interval": list(interval)}
+    misses = {name: 100 - 0.5 * sum(gain["R@10"][way][name] for way in ("t2m", "m2t")) for name in RECIPES}
+    gain["misses at R@10"] = {**misses, "fewer_percent": 100 * (1 - misses["best"] / misses["published"])}
+    return gain
+
+
+def by_subject(runs: Runs) -> dict[str, Any]:
+    """UTD-MHAD's test subject: setting → recipe → accuracies of each seed."""
+    return {
+        setting: {
+            name: {
+                "seeds": [run["seed"] for run in runs[setting, name]],
+                "zero_shot": [run["utd_mhad"]["zero_shot"]["top1"] for run in runs[setting, name]],
+                "mean_zero_shot": float(np.mean([run["utd_mhad"]["zero_shot"]["top1"] for run in runs[setting, name]])),
+                "nearest_by_embedding": [run["utd_mhad"]["nearest_by_embedding"] for run in runs[setting, name]],
+                "nearest_by_joints": runs[setting, name][0]["utd_mhad"]["nearest_by_joints"],
+            }
+            for name in RECIPES
+            if (setting, name) in runs
+        }
+        for setting in TRAINED_ON
+    }
+
+
+def seeds_by_run(runs: Runs) -> dict[str, list[int]]:
+    """Which seeds there are of each setting and recipe."""
+    return {" ".join(key): sorted(run["seed"] for run in found) for key, found in runs.items()}
+
+
+def gains(found: dict[str, Any]) -> str:
     """Paired differences of best and published over the same queries."""
     rows = []
-    for key, label in (("hit@1", "R@1"), ("hit@10", "R@10"), ("average_precision", "label mAP")):
+    for label, ways in found.items():
         for way, direction in (("t2m", "text→motion"), ("m2t", "motion→text")):
-            both = {name: per_query(runs["all", name], key, way) for name in RECIPES}
-            low, high = difference_interval(both["published"], both["best"])
-            means = {name: float(values.mean()) for name, values in both.items()}
-            shown = f"{means['best'] - means['published']:+.1f} [{low:+.1f}, {high:+.1f}]"
-            rows.append([label, direction, f"{means['published']:.1f}", f"{means['best']:.1f}", shown])
-    misses = {
-        name: 100 - 0.5 * sum(per_query(runs["all", name], "hit@10", way).mean() for way in ("t2m", "m2t"))
-        for name in RECIPES
-    }
-    cut = 100 * (1 - misses["best"] / misses["published"])
+            if way in ways:
+                one = ways[way]
+                low, high = one["interval"]
+                shown = f"{one['difference']:+.1f} [{low:+.1f}, {high:+.1f}]"
+                rows.append([label, direction, f"{one['published']:.1f}", f"{one['best']:.1f}", shown])
+    misses = found["misses at R@10"]
     return (
         "## Gain\n\nMean over the seeds of each query, then the difference of the two recipes over queries, in points, with the "
-        "95% interval of a bootstrap over queries (BCa). Label mAP: positives share action and style. "
-        + f"Misses at R@10, both directions: {misses['published']:.1f} → {misses['best']:.1f}, {cut:.0f}% fewer.\n\n"
+        "95% interval of a bootstrap over queries (BCa). Label mAP: positives share action and style. Misses at R@10, both "
+        f"directions: {misses['published']:.1f} → {misses['best']:.1f}, {misses['fewer_percent']:.0f}% fewer.\n\n"
         + table(["", "direction", "published", "best", "gain"], rows)
     )
 
 
-def kinect(runs: Runs) -> str:
+def kinect(runs: Runs, found: dict[str, Any]) -> str:
     """UTD-MHAD, a subject that training did not see."""
-    rows = []
-    trained = {"all": "all data sets", "kinect": "UTD-MHAD alone"}
-    chosen = [(setting, name) for setting in trained for name in RECIPES if (setting, name) in runs]
-    for setting, name in chosen:
-        found = [run["utd_mhad"] for run in runs[setting, name]]
-        row = [trained[setting], name, ", ".join(map(str, sorted(run["seed"] for run in runs[setting, name])))]
-        row += [spread([one["zero_shot"]["top1"] for one in found])]
-        rows.append([*row, spread([one["nearest_by_embedding"] for one in found])])
+    rows = [
+        [
+            TRAINED_ON[setting], name, ", ".join(map(str, sorted(one["seeds"]))), spread(one["zero_shot"]),
+            spread(one["nearest_by_embedding"]),
+        ]
+        for setting, recipes in found.items()
+        for name, one in recipes.items()
+    ]  # fmt: skip
     judged = runs["all", "best"][0]["utd_mhad"]
     return (
         f"## UTD-MHAD by subject\n\n{judged['num']} motions of subject 2, 27 actions; subjects 1, 3, 4, 5 and 7 are in "
