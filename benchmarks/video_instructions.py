@@ -3,9 +3,10 @@
     python benchmarks/video_instructions.py --checkpoint FOLDER --runs runs/video --output docs/results/video_instructions.json
 
 Motion is procedural, the videos are stick figures that stand still and hold things of some colour. A vision tower of two layers
-learns to name what single frames show, in place of a pretrained one; then it is frozen, as the video encoder of LLaMo is, and a
-small MotionLlamo (recipe `llamo_small`) is trained on all questions. Asked about other motions and scenes with all inputs,
-with zeroed motion, and with zeroed video. CHECKPOINT is a MotionPatches model, whose motion tower is taken.
+learns to say what rendered pictures show, in place of a pretrained one, and is then frozen, as the video encoder of LLaMo is. A
+small MotionLlamo (recipe `llamo_small`) learns to answer what only video answers, then all questions. Asked about other motions
+and scenes with all inputs, with zeroed motion, and with zeroed video. CHECKPOINT is a MotionPatches model: its motion tower is
+taken.
 """
 
 from pathlib import Path
@@ -17,16 +18,17 @@ import typer
 from datasets import Dataset, DatasetDict
 from rich.console import Console
 from rich.table import Table
-from tqdm import tqdm
+from tqdm import tqdm, trange
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlavaOnevisionVideoProcessor
 
-from motionpatches import make_motions
+from motionpatches import get_skeleton, make_motions
+from motionpatches.processing.canonical import from_y_up
 from motionpatches.processing.corpora import to_dataset
 from motionpatches.processing.instructions import ClipReader
-from motionpatches.processing.video_files import VideoReader
+from motionpatches.processing.rendering import BACKGROUNDS, COLORS, HANDS, SHAPES, Prop, render_motion
 from motionpatches.processing.video_instructions import make_video_instructions
 from motionpatches.training.answer_metrics import exact_match, majority_answers
-from motionpatches.training.answering import answer_questions, parts_of, read_questions
+from motionpatches.training.answering import answer_questions, read_questions
 from motionpatches.training.instruct import instruct
 from motionpatches.training.instruction_data import InstructionData
 from motionpatches.training.intervals import bootstrap_interval
@@ -63,15 +65,19 @@ def main(
         questions[split] = make_video_instructions(data[split], asked, runs, seed=seed, progress=True)
     tower = runs / "vision"
     if not (tower / "config.json").exists():
-        train_vision(needing(questions["train"], "video"), runs, tower, seed)
+        train_vision(tower, seed)
     fields = [f"video_name={tower}", f"video_frames={FRAMES}", "augment_mirror=0", f"seed={seed}"]
     recipe = load_instruction_recipe("llamo_small", [*fields, *(overrides or [])])
     readers = {split: ClipReader(rows) for split, rows in data.items()}
-    folder = runs / "llamo"
-    if not (folder / "results.json").exists():
-        learned = InstructionData(DatasetDict({split: questions[split] for split in ("train", "validation")}), readers, runs)
-        instruct(recipe, data, folder, str(checkpoint), resume=can_resume(folder), instructions=learned)
-    model, processor = load_motion_llamo(folder / "best")
+    start = str(checkpoint)
+    for stage, needed in (("alone", {"video"}), ("all", set(NEEDS))):
+        folder = runs / stage
+        if not (folder / "results.json").exists():
+            asked = {split: needing(questions[split], needed) for split in ("train", "validation")}
+            learned = InstructionData(DatasetDict(asked), readers, runs)
+            instruct(recipe, data, folder, start, resume=can_resume(folder), instructions=learned)
+        start = str(folder / "best")
+    model, processor = load_motion_llamo(start)
     answers = {
         name: answer_questions(model, processor, questions["test"], readers["test"], motion, video, runs, progress=True)
         for name, (motion, video) in ASKED.items()
@@ -90,31 +96,25 @@ def main(
     report(content["exact_match"])
 
 
-def needing(questions: Dataset, need: str) -> Dataset:
-    """The questions that need this."""
-    return questions.filter(lambda one: one == need, input_columns="needs")
+def needing(questions: Dataset, needs: set[str]) -> Dataset:
+    """The questions that need one of these."""
+    return questions.filter(lambda need: need in needs, input_columns="needs")
 
 
-def train_vision(questions: Dataset, videos: Path, folder: Path, seed: int, epochs: int = 30) -> None:
-    """Train a vision tower to answer questions about single frames, a classifier for each category, and save the tower.
+def train_vision(folder: Path, seed: int, num: int = 4000, epochs: int = 30, batch_size: int = 64) -> None:
+    """Train a vision tower to say what single pictures show, and save it with its video processor.
 
     Args:
-        questions: Questions with a video each, without motion.
-        videos: Folder that their videos are relative to.
-        folder: Where tower and video processor are saved.
-        seed: Of weights, order and frames.
-        epochs: Passes over all frames.
+        folder: Where they are saved.
+        seed: Of pictures, weights and order.
+        num: Pictures.
+        epochs: Passes over them.
+        batch_size: Pictures in a step.
     """
     torch.manual_seed(seed)
-    asked = read_questions(questions)
+    pictures, facts = render_scenes(num, seed)
     settings = LlavaOnevisionVideoProcessor(size={"height": SIDE, "width": SIDE}, do_sample_frames=True, num_frames=FRAMES)
-    reader = VideoReader(videos, FRAMES)
-    shown = [reader.read(next(iter(parts_of(question.messages, "video")))) for question in tqdm(asked, "frames")]
-    pixels = settings(shown, do_sample_frames=False, return_tensors="pt").pixel_values_videos  # (Q, T, 3, H, W)
-    answers = {
-        category: sorted({question.answer for question in asked if question.category == category})
-        for category in dict.fromkeys(question.category for question in asked)
-    }
+    shown = settings(list(pictures[:, None]), do_sample_frames=False, return_tensors="pt").pixel_values_videos[:, 0]
     tower = CLIPVisionModel(
         CLIPVisionConfig(
             hidden_size=128,
@@ -125,31 +125,40 @@ def train_vision(questions: Dataset, videos: Path, folder: Path, seed: int, epoc
             patch_size=16,
         )
     )
-    heads = torch.nn.ModuleDict({category: torch.nn.Linear(128, len(found)) for category, found in answers.items()})
+    heads = torch.nn.ModuleDict({name: torch.nn.Linear(128, int(known.max()) + 1) for name, known in facts.items()})
     optimizer = torch.optim.AdamW([*tower.parameters(), *heads.parameters()], lr=1e-3, weight_decay=0.05)
-    steps = epochs * -(-len(asked) // 64)
+    steps = epochs * -(-num // batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=steps)
-    bar = tqdm(total=steps, desc="vision tower")
-    for _ in range(epochs):
-        for batch in torch.randperm(len(asked)).split(64):
-            moments = torch.randint(FRAMES, batch.shape)
-            pooled = tower(pixels[batch, moments]).pooler_output
-            loss = pooled.new_zeros(())
-            for category, found in answers.items():
-                rows = [n for n, index in enumerate(batch.tolist()) if asked[index].category == category]
-                if rows:
-                    truth = torch.tensor([found.index(asked[int(batch[n])].answer) for n in rows])
-                    logits = heads[category](pooled[rows])
-                    loss = loss + torch.nn.functional.cross_entropy(logits, truth, reduction="sum") / len(batch)
+    with tqdm(total=steps, desc="vision tower") as bar:
+        for batch in (part for _ in range(epochs) for part in torch.randperm(num).split(batch_size)):
+            pooled = tower(shown[batch]).pooler_output
+            losses = [torch.nn.functional.cross_entropy(heads[name](pooled), known[batch]) for name, known in facts.items()]
             optimizer.zero_grad()
-            loss.backward()
+            sum(losses).backward()
             optimizer.step()
             schedule.step()
             bar.update()
-            bar.set_postfix(loss=f"{loss.item():.3f}")
-    bar.close()
+            bar.set_postfix({name: f"{loss.item():.2f}" for name, loss in zip(facts, losses, strict=True)})
     settings.save_pretrained(folder)
     tower.save_pretrained(folder)
+
+
+def render_scenes(num: int, seed: int) -> tuple[np.ndarray, dict[str, torch.Tensor]]:
+    """Pictures (num, H, W, 3) of a figure with things in its hands, and what they show: for each fact (num,) numbers."""
+    generator = np.random.default_rng(seed)
+    body = get_skeleton("smpl22")
+    still = from_y_up(body.rest_pose[None, : body.num_joints], body)
+    colors, walls = list(COLORS), list(BACKGROUNDS)
+    pictures, facts = [], []
+    for _ in trange(num, desc="pictures"):
+        held = [int(color) for color in generator.choice(len(colors), 2, replace=False)]
+        shape, wall, empty = (int(generator.integers(top)) for top in (len(SHAPES), len(walls), 3))
+        props = [Prop(hand, colors[held[n]], SHAPES[shape]) for n, hand in enumerate(HANDS) if n != empty]
+        pictures += [*render_motion(still, body, props, walls[wall], azimuth=float(generator.uniform(-60, 60)))]
+        nothing = len(colors)
+        facts.append([*(nothing if n == empty else color for n, color in enumerate(held)), shape, wall])
+    known = torch.tensor(facts).unbind(1)
+    return np.stack(pictures), dict(zip((*HANDS, "shape", "wall"), known, strict=True))
 
 
 def judge(train: Dataset, test: Dataset, answers: dict[str, list[str]]) -> dict[str, dict[str, Any]]:
