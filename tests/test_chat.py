@@ -77,12 +77,14 @@ def motion_of(file):
         return {"type": "motion", "motion": {"joints": arrays["joints"], "skeleton": "smpl22", "fps": 20}}
 
 
-def test_one_question_is_answered_and_that_is_all(checkpoint, conversation, console, files):
-    expected = answer_to(
-        conversation, [{"role": "user", "content": [motion_of(files[0]), {"type": "text", "text": QUESTION}]}]
-    )
-    chat(checkpoint, files[0], QUESTION, max_new_tokens=5, console=console, read=script(end=AssertionError))
-    assert expected in said(console)
+def test_questions_are_answered_one_after_the_other_and_that_is_all(checkpoint, conversation, console, files):
+    messages = [{"role": "user", "content": [motion_of(files[0]), {"type": "text", "text": QUESTION}]}]
+    first = answer_to(conversation, messages)
+    messages += [{"role": "assistant", "content": first}, {"role": "user", "content": "yes or no?"}]
+    second = answer_to(conversation, messages)
+    chat(checkpoint, files[0], [QUESTION, "yes or no?"], max_new_tokens=5, console=console, read=script(end=AssertionError))
+    assert first in said(console)
+    assert second in said(console).partition(first)[2]
     assert "40 frames at 20 per second, skeleton smpl22" in said(console)
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ COMMANDS = {
 def chat(
     checkpoint: str | Path,
     file: str | Path,
-    question: str | None = None,
+    questions: Sequence[str] = (),
     skeleton: Any = None,
     fps: float | None = None,
     max_new_tokens: int = 256,
@@ -38,7 +38,7 @@ def chat(
     Args:
         checkpoint: Folder or Hub id of a MotionLlamo.
         file: A motion file.
-        question: Ask this alone, and leave.
+        questions: Ask these, one after the other, and leave; none: ask the person at the terminal.
         skeleton, fps: Of files that do not say theirs.
         max_new_tokens: Most tokens of an answer.
         console: Where to print.
@@ -46,15 +46,16 @@ def chat(
 
     Raises:
         FileNotFoundError: If there is no such checkpoint or file.
-        ValueError: If the checkpoint is of another kind, the file holds no motion that the model takes, or `question` and motion
-            are longer than the model's context.
+        ValueError: If the checkpoint is of another kind, the file holds no motion that the model takes, or `questions` and
+            motion are longer than the model's context.
     """
     console = console or Console()
     model, processor = load_chat_model(checkpoint)
     conversation = Conversation(model, processor, console, skeleton, fps, max_new_tokens)
     conversation.add_motion(file)
-    if question is not None:
+    for question in questions:
         conversation.ask(question)
+    if questions:
         return
     console.print(f"Ask about it; /help lists what else there is. The model is {str(checkpoint)!r}.", highlight=False)
     with contextlib.suppress(ImportError):  # which Windows lacks

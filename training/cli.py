@@ -549,7 +549,7 @@ def captions(
 def chat(
     checkpoint: Checkpoint,
     motion: Annotated[Path, typer.Argument(help="A motion file.")],
-    question: Annotated[str | None, typer.Option(help="Ask this alone, and leave.")] = None,
+    question: Annotated[list[str] | None, typer.Option(help="Ask this, and leave. Repeatable.")] = None,
     skeleton: Skeleton = None,
     fps: Fps = None,
     max_new_tokens: Annotated[int, typer.Option(help="Most tokens of an answer.", min=1)] = 256,
@@ -557,7 +557,7 @@ def chat(
     """Talk about a motion with a MotionLlamo on the terminal; answers appear word by word."""
     from .chat import chat as talk
 
-    talk(checkpoint, motion, question, skeleton, fps, max_new_tokens, console)
+    talk(checkpoint, motion, question or (), skeleton, fps, max_new_tokens, console)
 
 
 @command
