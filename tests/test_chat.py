@@ -198,7 +198,7 @@ def test_what_is_no_motionllamo_is_refused(trained_run, tmp_path, files):
 
 def test_a_wrong_file_to_begin_with_is_an_error(checkpoint, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere.npz"):
-        chat(checkpoint, tmp_path / "nowhere.npz", QUESTION)
+        chat(checkpoint, tmp_path / "nowhere.npz", [QUESTION])
     np.save(tmp_path / "bare.npy", swinging_motion())
     with pytest.raises(ValueError, match="smpl22"):
         chat(checkpoint, tmp_path / "bare.npy", QUESTION)
