@@ -29,9 +29,11 @@ from motionpatches.processing.rendering import BACKGROUNDS, COLORS, HANDS, SHAPE
 from motionpatches.processing.video_instructions import make_video_instructions
 from motionpatches.training.answer_metrics import exact_match, majority_answers
 from motionpatches.training.answering import answer_questions, read_questions
+from motionpatches.training.export import save_checkpoint
 from motionpatches.training.instruct import instruct
-from motionpatches.training.instruction_data import InstructionData
+from motionpatches.training.instruction_data import InstructionData, texts_of
 from motionpatches.training.intervals import bootstrap_interval
+from motionpatches.training.llamo_builder import build_llamo
 from motionpatches.training.question_sets import load_motion_llamo
 from motionpatches.training.recipe import load_instruction_recipe
 from motionpatches.training.results import command_line, environment, shorten_path, write_json
@@ -69,7 +71,12 @@ def main(
     fields = [f"video_name={tower}", f"video_frames={FRAMES}", "augment_mirror=0", f"seed={seed}"]
     recipe = load_instruction_recipe("llamo_small", [*fields, *(overrides or [])])
     readers = {split: ClipReader(rows) for split, rows in data.items()}
-    start = str(checkpoint)
+    start = str(runs / "start")
+    if not (runs / "start" / "config.json").exists():
+        begun = build_llamo(
+            recipe, data["train"], texts_of(questions["train"]), str(checkpoint)
+        )  # its tokenizer knows all words
+        save_checkpoint(*begun, runs / "start")
     for stage, needed in (("alone", {"video"}), ("all", set(NEEDS))):
         folder = runs / stage
         if not (folder / "results.json").exists():

@@ -25,6 +25,14 @@ def test_trained_tokenizer_frames_and_lowers_text():
     assert tokenizer.unk_token_id not in ids
 
 
+def test_a_language_model_says_words_of_several_pieces_as_they_are():
+    tokenizer = train_tokenizer(["the person squats, then jumps", "both arms"] * 3, 45, can_decode=True)
+    for text in ("the person squats, then jumps", "both arms", "the arms jump both"):
+        tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
+        assert len(tokens) > len(text.split()) + 1
+        assert tokenizer.decode(tokens) == text
+
+
 def test_settings_reach_processor_and_model(tiny_data):
     values = {"root": "relative", "body_scale": 0.7, "normalization": "points", "loss": "softmax_mean", "temperature": 0.1}
     recipe = parse_recipe("mine", {**TINY_RECIPE, **values, "per_skeleton": False, "window_mask": False})

@@ -134,6 +134,20 @@ def test_the_test_split_plays_no_part(instructed_run, named_data, tmp_path):
         assert torch.equal(tensor, weights(instructed_run)[name])
 
 
+def test_texts_that_the_tokenizer_cannot_say_are_counted(instructed_run, named_data, tmp_path):
+    questions = make_instruction_data(named_data, tiny().run)
+
+    def answered(row):
+        return {"messages": [*row["messages"][:-1], {"role": "assistant", "content": [{"type": "text", "text": "Ж!"}]}]}
+
+    other = InstructionData(
+        DatasetDict({**questions.questions, "train": questions.questions["train"].select(range(4)).map(answered)}),
+        questions.readers,
+    )
+    with pytest.warns(UserWarning, match=r"1 of \d different texts to learn hold characters .* such as 'Ж!'"):
+        instruct(tiny(epochs=1), named_data, tmp_path / "run", str(instructed_run / "best"), instructions=other)
+
+
 def test_only_answers_are_learned(named_data):
     recipe = tiny()
     data = make_instruction_data(named_data, recipe.run)

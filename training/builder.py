@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, DistilBertConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from ..configuration_motionpatches import MotionPatchesConfig, motion_vit_config
@@ -78,16 +78,25 @@ def fit_processor(processor: MotionPatchProcessor, rows: Dataset, per_skeleton: 
         raise
 
 
-def train_tokenizer(captions: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+def train_tokenizer(captions: Iterable[str], vocab_size: int, can_decode: bool = False) -> PreTrainedTokenizerFast:
     """A lower-case byte-pair tokenizer with BERT's normalisation and special tokens, trained on captions.
 
     Byte pairs, as the trainer of WordPiece breaks ties at random: equal captions would give other vocabularies in each run.
+
+    Args:
+        captions: Texts to train on.
+        vocab_size: Tokens at most.
+        can_decode: Mark the pieces that go on with a word, as a language model needs that is to say words of several pieces.
     """
-    tokenizer = Tokenizer(models.BPE(unk_token=_SPECIAL_TOKENS["unk_token"]))
+    prefix = "##" if can_decode else None
+    tokenizer = Tokenizer(models.BPE(unk_token=_SPECIAL_TOKENS["unk_token"], continuing_subword_prefix=prefix))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     special = list(_SPECIAL_TOKENS.values())
-    trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=special, show_progress=False)
+    marks = {} if prefix is None else {"continuing_subword_prefix": prefix}
+    trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=special, show_progress=False, **marks)
+    if prefix is not None:
+        tokenizer.decoder = decoders.WordPiece(prefix)
     tokenizer.train_from_iterator(captions, trainer)
     cls, sep = _SPECIAL_TOKENS["cls_token"], _SPECIAL_TOKENS["sep_token"]
     tokenizer.post_processor = processors.TemplateProcessing(

@@ -1,7 +1,9 @@
 """Instruction tuning of MotionLlamo."""
 
 import copy
+import warnings
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -84,6 +86,21 @@ def instruct(
     return _InstructionRun(questions, recipe, data, output, init_from, resume, push_to, private).run()
 
 
+def warn_of_unknown(tokenizer: Any, texts: Sequence[str]) -> None:
+    """Warn of texts that a tokenizer cannot give back, which a model then can neither read nor say."""
+    if tokenizer.unk_token_id is None or not texts:
+        return
+    encoded = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    lost = [text for text, tokens in zip(texts, encoded, strict=True) if tokenizer.unk_token_id in tokens]
+    if lost:
+        warnings.warn(
+            f"{len(lost)} of {len(texts)} different texts to learn hold characters that the tokenizer does not know, such as "
+            f"{lost[0]!r}: the model can neither read nor say them. A tokenizer from scratch knows what its own run was trained "
+            "on; start from another checkpoint, or from MotionPatches, for a new one",
+            stacklevel=2,
+        )
+
+
 class _InstructionRun(TrainingRun):
     """Questions about motion and their answers."""
 
@@ -103,6 +120,7 @@ class _InstructionRun(TrainingRun):
     def build(self, checkpoint: str | None, fit: bool) -> tuple[nn.Module, MotionLlamoProcessor]:
         texts = texts_of(self.questions.questions["train"])
         model, processor = build_llamo(self.recipe, self.data["train"], texts, checkpoint)
+        warn_of_unknown(processor.tokenizer, texts)
         if self.recipe.model.lora_rank:
             add_lora(model, self.recipe)
         return model, processor

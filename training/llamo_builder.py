@@ -147,7 +147,7 @@ def _language_side(
             language.resize_token_embeddings(len(tokenizer))
         _pad_left(tokenizer)
         return tokenizer, language
-    tokenizer = train_tokenizer(texts, arguments.vocab_size)
+    tokenizer = train_tokenizer(texts, arguments.vocab_size, can_decode=True)
     tokenizer.add_special_tokens({"additional_special_tokens": [*ROLE_TOKENS, *clips], "eos_token": "[SEP]"})
     tokenizer.model_max_length = arguments.max_tokens
     tokenizer.init_kwargs["model_max_length"] = arguments.max_tokens
