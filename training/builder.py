@@ -16,6 +16,7 @@ from .data import check_motions
 from .recipe import ModelArguments, ProcessorArguments, Recipe
 
 
+_CONTINUING = "##"  # before a piece that goes on with a word
 _SPECIAL_TOKENS = {
     "pad_token": "[PAD]",
     "unk_token": "[UNK]",
@@ -88,15 +89,14 @@ def train_tokenizer(captions: Iterable[str], vocab_size: int, can_decode: bool =
         vocab_size: Tokens at most.
         can_decode: Mark the pieces that go on with a word, as a language model needs that is to say words of several pieces.
     """
-    prefix = "##" if can_decode else None
-    tokenizer = Tokenizer(models.BPE(unk_token=_SPECIAL_TOKENS["unk_token"], continuing_subword_prefix=prefix))
+    marks: dict[str, Any] = {"continuing_subword_prefix": _CONTINUING} if can_decode else {}
+    tokenizer = Tokenizer(models.BPE(unk_token=_SPECIAL_TOKENS["unk_token"], **marks))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     special = list(_SPECIAL_TOKENS.values())
-    marks = {} if prefix is None else {"continuing_subword_prefix": prefix}
     trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=special, show_progress=False, **marks)
-    if prefix is not None:
-        tokenizer.decoder = decoders.WordPiece(prefix)
+    if can_decode:
+        tokenizer.decoder = decoders.WordPiece(_CONTINUING)
     tokenizer.train_from_iterator(captions, trainer)
     cls, sep = _SPECIAL_TOKENS["cls_token"], _SPECIAL_TOKENS["sep_token"]
     tokenizer.post_processor = processors.TemplateProcessing(
