@@ -16,9 +16,10 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 RESULTS = README[README.index("## Results") : README.index("## Development")]
 
 
-def numbers_in(value):
-    if isinstance(value, dict):
-        return {number for item in value.values() for number in numbers_in(item)}
+def numbers_in(value, lists=False):
+    if isinstance(value, dict) or (lists and isinstance(value, list)):
+        items = value.values() if isinstance(value, dict) else value
+        return {number for item in items for number in numbers_in(item, lists)}
     return {f"{value:.1f}"} if isinstance(value, (int, float)) and not isinstance(value, bool) else set()
 
 
@@ -29,6 +30,18 @@ def test_every_number_of_the_results_comes_from_a_results_file():
         measured |= numbers_in(content.get("results", content))
     said = set(re.findall(r"(?<![\w.])\d+\.\d(?![\w.])", RESULTS))
     assert len(said) > 20
+    assert said <= measured
+
+
+def test_every_number_of_the_page_on_motion_llamo_comes_from_its_results_files():
+    page = (ROOT / "docs" / "llamo.md").read_text(encoding="utf-8")
+    page = page[page.index("## Results") : page.index("## What is not here")]
+    measured = set()
+    for file in (ROOT / "docs" / "results").glob("*instructions.json"):
+        content = json.loads(file.read_text(encoding="utf-8"))
+        measured |= {number.removeprefix("-") for number in numbers_in(content, lists=True)}
+    said = set(re.findall(r"(?<![\w.])\d+\.\d(?![\w.])", page))
+    assert len(said) > 100
     assert said <= measured
 
 
