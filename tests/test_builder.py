@@ -10,9 +10,10 @@ from motionpatches.training.builder import build_model, build_processor, train_t
 from motionpatches.training.recipe import parse_recipe
 
 
-def test_equal_captions_give_equal_tokenizers():
+@pytest.mark.parametrize("can_decode", [False, True])
+def test_equal_captions_give_equal_tokenizers(can_decode):
     captions = [text for motion in make_motions(60) for text in motion["captions"]]
-    first, *others = (train_tokenizer(captions, 500) for _ in range(4))
+    first, *others = (train_tokenizer(captions, 500, can_decode) for _ in range(4))
     assert len(first) > 200
     assert all(other.get_vocab() == first.get_vocab() for other in others)
 
@@ -26,8 +27,10 @@ def test_trained_tokenizer_frames_and_lowers_text():
 
 
 def test_a_language_model_says_words_of_several_pieces_as_they_are():
-    tokenizer = train_tokenizer(["the person squats, then jumps", "both arms"] * 3, 45, can_decode=True)
-    for text in ("the person squats, then jumps", "both arms", "the arms jump both"):
+    tokenizer = train_tokenizer(
+        ["the person squats, then jumps", "both arms", "bowling (right hand)"] * 3, 45, can_decode=True
+    )
+    for text in ("the person squats, then jumps", "both arms", "the arms jump both", "bowling (right hand)"):
         tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
         assert len(tokens) > len(text.split()) + 1
         assert tokenizer.decode(tokens) == text

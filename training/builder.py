@@ -16,7 +16,6 @@ from .data import check_motions
 from .recipe import ModelArguments, ProcessorArguments, Recipe
 
 
-_CONTINUING = "##"  # before a piece that goes on with a word
 _SPECIAL_TOKENS = {
     "pad_token": "[PAD]",
     "unk_token": "[UNK]",
@@ -87,16 +86,17 @@ def train_tokenizer(captions: Iterable[str], vocab_size: int, can_decode: bool =
     Args:
         captions: Texts to train on.
         vocab_size: Tokens at most.
-        can_decode: Mark the pieces that go on with a word, as a language model needs that is to say words of several pieces.
+        can_decode: Keep the blanks, as a language model needs them that is to say words of several pieces.
     """
-    marks: dict[str, Any] = {"continuing_subword_prefix": _CONTINUING} if can_decode else {}
-    tokenizer = Tokenizer(models.BPE(unk_token=_SPECIAL_TOKENS["unk_token"], **marks))
+    tokenizer = Tokenizer(models.BPE(unk_token=_SPECIAL_TOKENS["unk_token"]))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    if can_decode:  # no marks of pieces that go on with a word: the trainer numbers those at random
+        blanks = pre_tokenizers.Metaspace(prepend_scheme="always")
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([blanks, pre_tokenizers.Punctuation()])
+        tokenizer.decoder = decoders.Metaspace(prepend_scheme="always")
     special = list(_SPECIAL_TOKENS.values())
-    trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=special, show_progress=False, **marks)
-    if can_decode:
-        tokenizer.decoder = decoders.WordPiece(_CONTINUING)
+    trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=special, show_progress=False)
     tokenizer.train_from_iterator(captions, trainer)
     cls, sep = _SPECIAL_TOKENS["cls_token"], _SPECIAL_TOKENS["sep_token"]
     tokenizer.post_processor = processors.TemplateProcessing(
