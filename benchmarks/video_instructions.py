@@ -19,7 +19,7 @@ from datasets import Dataset, DatasetDict
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm, trange
-from transformers import CLIPVisionConfig, CLIPVisionModel, LlavaOnevisionVideoProcessor
+from transformers import CLIPVisionModel
 
 from motionpatches import get_skeleton, make_motions
 from motionpatches.processing.canonical import from_y_up
@@ -33,7 +33,7 @@ from motionpatches.training.export import save_checkpoint
 from motionpatches.training.instruct import instruct
 from motionpatches.training.instruction_data import InstructionData, texts_of
 from motionpatches.training.intervals import bootstrap_interval
-from motionpatches.training.llamo_builder import build_llamo
+from motionpatches.training.llamo_builder import build_llamo, new_vision
 from motionpatches.training.question_sets import load_motion_llamo
 from motionpatches.training.recipe import load_instruction_recipe
 from motionpatches.training.results import command_line, environment, shorten_path, write_json
@@ -73,9 +73,8 @@ def main(
     readers = {split: ClipReader(rows) for split, rows in data.items()}
     start = str(runs / "start")
     if not (runs / "start" / "config.json").exists():
-        begun = build_llamo(
-            recipe, data["train"], texts_of(questions["train"]), str(checkpoint)
-        )  # its tokenizer knows all words
+        texts = texts_of(questions["train"])  # of both stages, so that the tokenizer knows all words
+        begun = build_llamo(recipe, data["train"], texts, str(checkpoint))
         save_checkpoint(*begun, runs / "start")
     for stage, needed in (("alone", {"video"}), ("all", set(NEEDS))):
         folder = runs / stage
@@ -120,19 +119,12 @@ def train_vision(folder: Path, seed: int, num: int = 4000, epochs: int = 30, bat
     """
     torch.manual_seed(seed)
     pictures, facts = render_scenes(num, seed)
-    settings = LlavaOnevisionVideoProcessor(size={"height": SIDE, "width": SIDE}, do_sample_frames=True, num_frames=FRAMES)
+    config, settings = new_vision(SIDE, FRAMES)
     shown = settings(list(pictures[:, None]), do_sample_frames=False, return_tensors="pt").pixel_values_videos[:, 0]
-    tower = CLIPVisionModel(
-        CLIPVisionConfig(
-            hidden_size=128,
-            intermediate_size=512,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            image_size=SIDE,
-            patch_size=16,
-        )
+    tower = CLIPVisionModel(config)
+    heads = torch.nn.ModuleDict(
+        {name: torch.nn.Linear(config.hidden_size, int(known.max()) + 1) for name, known in facts.items()}
     )
-    heads = torch.nn.ModuleDict({name: torch.nn.Linear(128, int(known.max()) + 1) for name, known in facts.items()})
     optimizer = torch.optim.AdamW([*tower.parameters(), *heads.parameters()], lr=1e-3, weight_decay=0.05)
     steps = epochs * -(-num // batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=steps)

@@ -180,11 +180,13 @@ def _video_side(arguments: LlamoArguments) -> tuple[PreTrainedModel | CLIPVision
         vision = getattr(vision, "vision_model", vision)
         settings = AutoVideoProcessor.from_pretrained(arguments.video_name, num_frames=arguments.video_frames)
         return vision, settings
-    side = arguments.video_image_size
-    vision = CLIPVisionConfig(
+    return new_vision(arguments.video_image_size, arguments.video_frames)
+
+
+def new_vision(side: int, num_frames: int) -> tuple[CLIPVisionConfig, LlavaOnevisionVideoProcessor]:
+    """The configuration of a small vision tower for frames of `side` pixels, and what turns videos into `num_frames` of them."""
+    config = CLIPVisionConfig(
         hidden_size=128, intermediate_size=512, num_hidden_layers=2, num_attention_heads=4, image_size=side, patch_size=16
     )
-    settings = LlavaOnevisionVideoProcessor(
-        size={"height": side, "width": side}, do_sample_frames=True, num_frames=arguments.video_frames
-    )
-    return vision, settings
+    size = {"height": side, "width": side}
+    return config, LlavaOnevisionVideoProcessor(size=size, do_sample_frames=True, num_frames=num_frames)
