@@ -234,3 +234,16 @@ def after_quickstart(quickstart_folder, tmp_path, monkeypatch):
     (tmp_path / "quickstart").symlink_to(quickstart_folder)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def named_data(tiny_data):
+    """`tiny_data` with ids that are unique over its two skeletons."""
+    return tiny_data.map(lambda row: {"id": f"{row['skeleton']}_{row['id']}"})
+
+
+@pytest.fixture(scope="session")
+def named_folder(named_data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("named") / "named"
+    named_data.save_to_disk(str(folder))
+    return folder

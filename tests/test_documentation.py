@@ -146,19 +146,6 @@ def test_targets_and_extras_exist():
 # ---- every block works ----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def rows(tiny_data):
-    """`tiny_data` with ids that are unique over its two skeletons."""
-    return tiny_data.map(lambda row: {"id": f"{row['skeleton']}_{row['id']}"})
-
-
-@pytest.fixture(scope="module")
-def rows_folder(rows, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("rows") / "rows"
-    rows.save_to_disk(str(folder))
-    return folder
-
-
 def write_motion(file):
     np.savez(file, joints=swinging_motion(num_frames=60), skeleton="smpl22", fps=20)
 
@@ -200,16 +187,16 @@ def write_recording(file):
 
 
 @pytest.fixture
-def on_the_page(after_quickstart, rows_folder, trained_run, hub, monkeypatch):
+def on_the_page(after_quickstart, named_folder, trained_run, hub, monkeypatch):
     """Puts what a page speaks of, and does not make itself, into the current folder."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(after_quickstart / "cache"))
     monkeypatch.setenv("COLUMNS", "200")
     made = {
         "CHECKPOINT": lambda path: path.symlink_to(after_quickstart / "quickstart" / "run" / "best"),
-        "DIR": lambda path: path.symlink_to(rows_folder),
-        "DATA": lambda path: path.symlink_to(rows_folder),
-        "my_mocap": lambda path: path.symlink_to(rows_folder),
-        "generated": lambda path: path.symlink_to(rows_folder),
+        "DIR": lambda path: path.symlink_to(named_folder),
+        "DATA": lambda path: path.symlink_to(named_folder),
+        "my_mocap": lambda path: path.symlink_to(named_folder),
+        "generated": lambda path: path.symlink_to(named_folder),
         "runs/first": lambda path: path.symlink_to(trained_run),
         "runs/second": lambda path: path.symlink_to(trained_run),
         "my_files": write_files,

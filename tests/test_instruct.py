@@ -68,19 +68,6 @@ def weights(run, part="last"):
 
 
 @pytest.fixture(scope="module")
-def named_data(tiny_data):
-    """`tiny_data` with ids that are unique over its two skeletons."""
-    return tiny_data.map(lambda row: {"id": f"{row['skeleton']}_{row['id']}"})
-
-
-@pytest.fixture(scope="module")
-def named_folder(named_data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("named") / "named"
-    named_data.save_to_disk(str(folder))
-    return folder
-
-
-@pytest.fixture(scope="module")
 def instructed_run(named_data, tmp_path_factory):
     """A finished run; tests read it and must not change it."""
     folder = tmp_path_factory.mktemp("instructed") / "run"
