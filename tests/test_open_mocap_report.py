@@ -57,10 +57,11 @@ def test_gains_are_paired_and_misses_counted(report, tmp_path):
     report.main(write(tmp_path / "runs", *runs), tmp_path / "page.md", tmp_path / "summary.json")
     found = json.loads((tmp_path / "summary.json").read_text())["results"]
     assert found["seeds"] == {"all published": [0, 1], "all best": [0, 1]}
-    gain = found["gain"]["R@1"]["t2m"]
+    assert set(found["gain"]) == {"all"}
+    gain = found["gain"]["all"]["R@1"]["t2m"]
     assert (gain["published"], gain["best"], gain["difference"]) == pytest.approx((15.0, 25.0, 10.0))
     assert 0 < gain["interval"][0] < 10 < gain["interval"][1]
-    misses = found["gain"]["misses at R@10"]
+    misses = found["gain"]["all"]["misses at R@10"]
     assert (misses["published"], misses["best"]) == pytest.approx((70.0, 50.0))
     assert misses["fewer_percent"] == pytest.approx(100 * 20 / 70)
     best = found["utd_mhad"]["all"]["best"]
@@ -69,10 +70,22 @@ def test_gains_are_paired_and_misses_counted(report, tmp_path):
     page = (tmp_path / "page.md").read_text()
     assert "70.0 → 50.0, 29% fewer" in page
     assert "| R@1 | text→motion | 15.0 | 25.0 | +10.0 [" in page
+    assert "**All data sets**: 40 motions. Misses at R@10: 70.0 → 50.0, 29% fewer." in page
     assert "joints in the canonical frame: 61.5" in page
     assert "| all data sets | best | 0, 1 | 10.5 ± 0.7 | 50.0 ± 0.0 | – | – |" in page
     assert "Ablation" not in page
     assert "left out" not in page
+
+
+def test_both_directions_of_a_motion_are_one_query(report, tmp_path):
+    runs = [results(setting, recipe, 0, 6) for setting in ("all", "kinect") for recipe in report.RECIPES]
+    runs[3]["queries"]["hit@1"]["m2t"] = [1.0] * NUM  # found: 6 and 6 of 40 before, 6 and 40 after
+    report.main(write(tmp_path / "runs", *runs), tmp_path / "page.md", tmp_path / "summary.json")
+    gain = json.loads((tmp_path / "summary.json").read_text())["results"]["gain"]
+    both = gain["kinect"]["R@1"]["both"]
+    assert (both["published"], both["best"]) == pytest.approx((15.0, 57.5))
+    assert 0 < both["interval"][0] < both["difference"] < both["interval"][1]
+    assert gain["all"]["R@1"]["both"]["difference"] == 0
 
 
 def test_test_time_augmentation_stands_beside_where_all_runs_were_judged_with_it(report, tmp_path):
