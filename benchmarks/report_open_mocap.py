@@ -137,8 +137,8 @@ def gains(compared: dict[str, Any]) -> str:
     """Paired differences of best and published over the same queries."""
     parts = [
         "## Gain\n\nMean over the seeds of each query, then the difference of the two recipes over queries, in points, with the "
-        "95% interval of a bootstrap over queries (BCa). R@1: only a motion's own caption is right, although most captions tell an "
-        "action and a style that other motions share. Label mAP: positives share action and style."
+        "95% interval of a bootstrap over queries (BCa). R@1: only a motion's own caption is right, although most captions tell "
+        "an action and a style that other motions share. Label mAP: positives share action and style."
     ]
     for setting, found in compared.items():
         rows = []
@@ -148,12 +148,11 @@ def gains(compared: dict[str, Any]) -> str:
                 low, high = one["interval"]
                 shown = f"{one['difference']:+.1f} [{low:+.1f}, {high:+.1f}]"
                 rows.append([label, direction, f"{one['published']:.1f}", f"{one['best']:.1f}", shown])
+        title = SETTINGS[setting]
         misses = found["misses at R@10"]
-        parts.append(
-            f"**{SETTINGS[setting][0].upper()}{SETTINGS[setting][1:]}**: {found['num']} motions. Misses at R@10: "
-            f"{misses['published']:.1f} → {misses['best']:.1f}, {misses['fewer_percent']:.0f}% fewer.\n\n"
-            + table(["", "direction", "published", "best", "gain"], rows)
-        )
+        missed = f"{misses['published']:.1f} → {misses['best']:.1f}, {misses['fewer_percent']:.0f}% fewer"
+        parts.append(f"**{title[0].upper()}{title[1:]}**: {found['num']} motions. Misses at R@10: {missed}.")
+        parts.append(table(["", "direction", "published", "best", "gain"], rows))
     return "\n\n".join(parts)
 
 
