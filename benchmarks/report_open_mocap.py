@@ -16,6 +16,7 @@ from motionpatches.training.results import command_line, environment, write_json
 
 
 RECIPES = ("published", "best")
+COLUMNS = ("R@1", "R@3", "R@5", "R@10", "MedR")
 SETTINGS = {
     "all": "all data sets",
     "kinect": "UTD-MHAD alone",
@@ -53,27 +54,44 @@ def main(
         compared = {
             setting: compare(runs, setting) for setting in SETTINGS if all((setting, name) in runs for name in RECIPES)
         }
-        found = {"gain": compared, "utd_mhad": by_subject(runs), "seeds": seeds_by_run(runs)}
+        found = {
+            "retrieval": recalls(runs), "gain": compared, "utd_mhad": by_subject(runs), "seeds": seeds_by_run(runs)
+        }  # fmt: skip
         facts = {"task": "open_mocap_summary", "command": command_line(), "data": runs["all", "best"][0]["data"]}
         write_json(summary, {**facts, "results": found, **environment()})
-        parts += [retrieval(runs), gains(found["gain"]), kinect(runs, found["utd_mhad"])]
+        parts += [retrieval(runs, found["retrieval"]), gains(found["gain"]), kinect(runs, found["utd_mhad"])]
     parts += [left_out(runs, "style_out"), left_out(runs, "skeleton_out"), ablation(runs)]
     page.write_text("\n\n".join(part.strip() for part in parts if part) + "\n", encoding="utf-8")
 
 
-def retrieval(runs: Runs) -> str:
+def recalls(runs: Runs) -> dict[str, Any]:
+    """Recalls among all test motions: direction → recipe → column → mean and standard deviation over seeds."""
+    return {
+        way: {
+            name: {
+                column: mean_and_deviation(
+                    [run["results"]["all"]["retrieval"]["strict"][way][column] for run in runs["all", name]]
+                )
+                for column in COLUMNS
+            }
+            for name in RECIPES
+        }
+        for way in ("t2m", "m2t")
+    }
+
+
+def retrieval(runs: Runs, found: dict[str, Any]) -> str:
     """The gallery of all test motions, both directions."""
-    columns = ("R@1", "R@3", "R@5", "R@10", "MedR")
-    rows = []
-    for way, label in (("t2m", "text→motion"), ("m2t", "motion→text")):
-        for name in RECIPES:
-            found = [run["results"]["all"]["retrieval"]["strict"][way] for run in runs["all", name]]
-            rows.append([label, name, *(spread([one[column] for one in found]) for column in columns)])
+    rows = [
+        [label, name, *(show(found[way][name][column]) for column in COLUMNS)]
+        for way, label in (("t2m", "text→motion"), ("m2t", "motion→text"))
+        for name in RECIPES
+    ]
     num = runs["all", "best"][0]["results"]["all"]["num"]
     return (
         f"## Retrieval among {num} test motions\n\nStrict: only a motion's own caption is right. "
         + seeds_of(runs, "all")
-        + table(["direction", "recipe", *columns], rows)
+        + table(["direction", "recipe", *COLUMNS], rows)
     )
 
 
@@ -87,8 +105,8 @@ def compare(runs: Runs, setting: str) -> dict[str, Any]:
         found["both"] = {name: (found["t2m"][name] + found["m2t"][name]) / 2 for name in RECIPES}
         for way, both in found.items():
             means = {name: float(values.mean()) for name, values in both.items()}
-            interval = difference_interval(both["published"], both["best"])
-            gain[label][way] = {**means, "difference": means["best"] - means["published"], "interval": list(interval)}
+            low, high = difference_interval(both["published"], both["best"])
+            gain[label][way] = {**means, "difference": means["best"] - means["published"], "low": low, "high": high}
     misses = {name: 100 - gain["R@10"]["both"][name] for name in RECIPES}
     gain["misses at R@10"] = {**misses, "fewer_percent": 100 * (1 - misses["best"] / misses["published"])}
     gain["num"] = runs[setting, "best"][0]["results"]["all"]["num"]
@@ -103,6 +121,9 @@ def by_subject(runs: Runs) -> dict[str, Any]:
                 "seeds": [run["seed"] for run in runs[setting, name]],
                 "zero_shot": [run["utd_mhad"]["zero_shot"]["top1"] for run in runs[setting, name]],
                 "mean_zero_shot": float(np.mean([run["utd_mhad"]["zero_shot"]["top1"] for run in runs[setting, name]])),
+                "mean_nearest_by_embedding": float(
+                    np.mean([run["utd_mhad"]["nearest_by_embedding"] for run in runs[setting, name]])
+                ),
                 "nearest_by_embedding": [run["utd_mhad"]["nearest_by_embedding"] for run in runs[setting, name]],
                 "nearest_by_joints": runs[setting, name][0]["utd_mhad"]["nearest_by_joints"],
                 **averaged_over_views(runs[setting, name]),
@@ -145,8 +166,7 @@ def gains(compared: dict[str, Any]) -> str:
         for label in ("R@1", "R@10", "label mAP"):
             for way, direction in (("t2m", "text→motion"), ("m2t", "motion→text"), ("both", "both")):
                 one = found[label][way]
-                low, high = one["interval"]
-                shown = f"{one['difference']:+.1f} [{low:+.1f}, {high:+.1f}]"
+                shown = f"{one['difference']:+.1f} [{one['low']:+.1f}, {one['high']:+.1f}]"
                 rows.append([label, direction, f"{one['published']:.1f}", f"{one['best']:.1f}", shown])
         title = SETTINGS[setting]
         misses = found["misses at R@10"]
@@ -237,10 +257,21 @@ def per_query(runs: list[dict[str, Any]], key: str, way: str) -> np.ndarray:
     return 100 * np.mean([run["queries"][key][way] for run in runs], axis=0)
 
 
+def mean_and_deviation(values: list[float]) -> dict[str, float]:
+    """Mean over seeds, and their standard deviation where there are several."""
+    deviation = {} if len(values) == 1 else {"deviation": float(np.std(values, ddof=1))}
+    return {"mean": float(np.mean(values)), **deviation}
+
+
+def show(found: dict[str, float]) -> str:
+    """Mean ± standard deviation."""
+    deviation = f" ± {found['deviation']:.1f}" if "deviation" in found else ""
+    return f"{found['mean']:.1f}{deviation}"
+
+
 def spread(values: list[float]) -> str:
     """Mean, and standard deviation over seeds where there are several."""
-    mean = f"{np.mean(values):.1f}"
-    return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.1f}"
+    return show(mean_and_deviation(values))
 
 
 def seeds_of(runs: Runs, setting: str) -> str:

@@ -60,7 +60,8 @@ def test_gains_are_paired_and_misses_counted(report, tmp_path):
     assert set(found["gain"]) == {"all"}
     gain = found["gain"]["all"]["R@1"]["t2m"]
     assert (gain["published"], gain["best"], gain["difference"]) == pytest.approx((15.0, 25.0, 10.0))
-    assert 0 < gain["interval"][0] < 10 < gain["interval"][1]
+    assert 0 < gain["low"] < 10 < gain["high"]
+    assert found["retrieval"]["m2t"]["best"]["R@3"] == {"mean": pytest.approx(75.0), "deviation": 0.0}
     misses = found["gain"]["all"]["misses at R@10"]
     assert (misses["published"], misses["best"]) == pytest.approx((70.0, 50.0))
     assert misses["fewer_percent"] == pytest.approx(100 * 20 / 70)
@@ -84,7 +85,7 @@ def test_both_directions_of_a_motion_are_one_query(report, tmp_path):
     gain = json.loads((tmp_path / "summary.json").read_text())["results"]["gain"]
     both = gain["kinect"]["R@1"]["both"]
     assert (both["published"], both["best"]) == pytest.approx((15.0, 57.5))
-    assert 0 < both["interval"][0] < both["difference"] < both["interval"][1]
+    assert 0 < both["low"] < both["difference"] < both["high"]
     assert gain["all"]["R@1"]["both"]["difference"] == 0
 
 
