@@ -13,7 +13,6 @@ Settings:
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +22,6 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 from robustness import accuracy, embed_plainly, nearest
 
 from motionpatches.processing.corpora import load_motions
-from motionpatches.training.augmentation import Views
 from motionpatches.training.evaluation import embed_motions, embed_texts, evaluate, zero_shot
 from motionpatches.training.inference import load_checkpoint
 from motionpatches.training.loop import train
@@ -175,13 +173,10 @@ def per_query(model: Any, processor: Any, rows: Dataset) -> dict[str, Any]:
 
 
 def judge_kinect(model: Any, processor: Any, loaded: DatasetDict, setting: str) -> dict[str, Any]:
-    """UTD-MHAD by subject: the test subject by text, and by the nearest motion of the training subjects, with and without
-    test-time augmentation; beside the nearest by plain geometry."""
+    """UTD-MHAD by subject: the test subject by text, and by the nearest motion of the training subjects; beside the nearest by
+    plain geometry."""
     parts = {p: loaded[p].select(np.flatnonzero(np.array(loaded[p]["dataset"]) == "utd_mhad")) for p in ("train", "test")}
-    embeds, averaged = (
-        {part: embed_motions(model, processor, rows, views=views) for part, rows in parts.items()}
-        for views in (None, Views())
-    )
+    embeds = {part: embed_motions(model, processor, rows) for part, rows in parts.items()}
     plain = {part: embed_plainly(rows) for part, rows in parts.items()}
     labels = {part: rows["label"][:] for part, rows in parts.items()}
 
@@ -193,11 +188,6 @@ def judge_kinect(model: Any, processor: Any, loaded: DatasetDict, setting: str) 
         "zero_shot": zero_shot(model, processor, embeds["test"], labels["test"]),
         "nearest_by_embedding": by_nearest(embeds),
         "nearest_by_joints": by_nearest(plain),
-        "views": {
-            **asdict(Views()),
-            "zero_shot": zero_shot(model, processor, averaged["test"], labels["test"]),
-            "nearest_by_embedding": by_nearest(averaged),
-        },
     }
     if setting == "skeleton_out":
         rows = concatenate_datasets(list(parts.values()))

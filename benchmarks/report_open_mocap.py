@@ -126,26 +126,11 @@ def by_subject(runs: Runs) -> dict[str, Any]:
                 ),
                 "nearest_by_embedding": [run["utd_mhad"]["nearest_by_embedding"] for run in runs[setting, name]],
                 "nearest_by_joints": runs[setting, name][0]["utd_mhad"]["nearest_by_joints"],
-                **averaged_over_views(runs[setting, name]),
             }
             for name in RECIPES
             if (setting, name) in runs
         }
         for setting in TRAINED_ON
-    }
-
-
-def averaged_over_views(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """The same accuracies with test-time augmentation, where all runs were judged with it."""
-    found = [run["utd_mhad"].get("views") for run in runs]
-    if not all(found):
-        return {}
-    zero_shot = [one["zero_shot"]["top1"] for one in found]
-    return {
-        "views": len(found[0]["tempos"]) * len(found[0]["headings"]),
-        "zero_shot_by_views": zero_shot,
-        "mean_zero_shot_by_views": float(np.mean(zero_shot)),
-        "nearest_by_views": [one["nearest_by_embedding"] for one in found],
     }
 
 
@@ -178,11 +163,10 @@ def gains(compared: dict[str, Any]) -> str:
 
 def kinect(runs: Runs, found: dict[str, Any]) -> str:
     """UTD-MHAD, a subject that training did not see."""
-    by_views = ("zero_shot_by_views", "nearest_by_views")
     rows = [
         [
             TRAINED_ON[setting], name, ", ".join(map(str, sorted(one["seeds"]))), spread(one["zero_shot"]),
-            spread(one["nearest_by_embedding"]), *(spread(one[key]) if key in one else "–" for key in by_views),
+            spread(one["nearest_by_embedding"]),
         ]
         for setting, recipes in found.items()
         for name, one in recipes.items()
@@ -191,16 +175,9 @@ def kinect(runs: Runs, found: dict[str, Any]) -> str:
     return (
         f"## UTD-MHAD by subject\n\n{judged['num']} motions of subject 2, 27 actions; subjects 1, 3, 4, 5 and 7 are in "
         "training. Top-1 in percent; the nearest neighbour by plain geometry, root-relative joints in the canonical frame: "
-        f"{judged['nearest_by_joints']:.1f}. Test-time augmentation: the mean of the embeddings of a motion at five speeds from "
-        "three sides.\n\n"
-        + table(
-            [
-                "trained on", "recipe", "seeds", "zero-shot by text", "nearest training motion by embedding",
-                "zero-shot, test-time augmentation", "nearest, test-time augmentation",
-            ],
-            rows,
-        )
-    )  # fmt: skip
+        f"{judged['nearest_by_joints']:.1f}.\n\n"
+        + table(["trained on", "recipe", "seeds", "zero-shot by text", "nearest training motion by embedding"], rows)
+    )
 
 
 def left_out(runs: Runs, setting: str) -> str:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from motionpatches import MotionPatchProcessor, get_skeleton
 from motionpatches.processing.canonical import facing_direction, leg_length
 from motionpatches.processing.skeletons import UNITS
-from motionpatches.training.augmentation import Augmentation, Views, mix_parts
+from motionpatches.training.augmentation import Augmentation, mix_parts
 from motionpatches.training.recipe import FineTuningArguments, RunArguments
 
 
@@ -52,23 +52,6 @@ def test_tempo_changes_the_length_within_its_bound():
     assert min(lengths) >= 40 / 1.25
     assert max(lengths) <= np.ceil(40 / 0.75)
     assert len(lengths) > 5
-
-
-def test_views_are_every_speed_from_every_side():
-    motion = PROCESSOR.resolve([swinging_motion()], "smpl22", 20)[0]
-    views = Views((0.5, 1.0), (-90.0, 0.0))
-    turned_slow, slow, turned, plain = (view.joints for view in views.prepare(PROCESSOR, motion))
-    np.testing.assert_array_equal(plain, PLAIN)
-    np.testing.assert_allclose(slow[::2], PLAIN, atol=5e-3)
-    # to the right of someone who faces +z is -x
-    np.testing.assert_allclose(turned, np.stack([-PLAIN[..., 2], PLAIN[..., 1], PLAIN[..., 0]], axis=-1), atol=1e-5)
-    np.testing.assert_allclose(turned_slow[::2], turned, atol=5e-3)
-
-
-@pytest.mark.parametrize(("tempos", "headings"), [((), (0.0,)), ((1.0,), ()), ((0.0,), (0.0,)), ((1.0,), (float("nan"),))])
-def test_impossible_views_are_refused(tempos, headings):
-    with pytest.raises(ValueError, match="expected at least one of each, finite, and tempos above 0"):
-        Views(tempos, headings)
 
 
 def test_offset_is_constant_in_time_and_jitter_is_not():

@@ -66,13 +66,6 @@ def test_an_evaluation_is_stated_with_its_protocol_and_chance(evaluated):
     assert "body21: its own" in text
 
 
-def test_test_time_augmentation_is_stated(evaluated, write):
-    assert "est-time augmentation" not in describe_results([read_results(write(evaluated))])
-    views = {"tempos": [0.8, 1.0], "headings": [-20.0, 0.0]}
-    text = describe_results([read_results(write({**evaluated, "views": views}))])
-    assert "an embedding is the mean over a motion played 0.8, 1 times as fast, turned by -20, 0 degrees" in text
-
-
 def test_validation_of_a_run_under_way_is_stated_beside_chance_and_as_no_test_result(trained_run):
     record = json.loads((trained_run / "history.jsonl").read_text().splitlines()[1])
     text = describe_validation(record)

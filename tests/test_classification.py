@@ -376,7 +376,6 @@ def test_finetune_evaluate_and_classify_on_the_shell(trained_run, data_folder, m
             ("evaluate", "{run}/best", "--data", "{data}", "--hypothesis-template", "{{}}"),
             "classes of its own; leave --hypothesis-template,",
         ),
-        (("evaluate", "{run}/best", "--data", "{data}", "--tta"), "--save-queries and --tta out"),
         (("evaluate", "{run}/best", "--data", "{data}", "--split", "dev"), "no split 'dev'; it has train, validation, test"),
         (("finetune", "--data", "{data}", "--output", "{run}"), "already holds a run"),
         (("finetune", "--data", "{data}", "--output", "x", "--recipe", "quickstart"), "is for contrastive training"),

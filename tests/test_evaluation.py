@@ -1,16 +1,13 @@
 """Evaluation: embeddings in the right order, galleries of the right size, numbers beside chance."""
 
 import io
-import json
 
 import numpy as np
 import pytest
-from conftest import run_command, swinging_motion
+from conftest import swinging_motion
 from rich.console import Console
-from safetensors.numpy import load_file
 from transformers import AutoModel, AutoProcessor
 
-from motionpatches.training.augmentation import Views
 from motionpatches.training.evaluation import (
     embed_motions,
     embed_texts,
@@ -42,45 +39,6 @@ def test_cut_motions_are_counted_once_over_all_batches(loaded):
     with pytest.warns(UserWarning, match=r"^3 of 4 motions are longer than max_frames=96 \(4.8 s\) and were cut") as caught:
         embed_motions(*loaded, [*long, {**long[0], "joints": swinging_motion()}], batch_size=2)
     assert len(caught) == 1
-
-
-def test_views_of_a_motion_are_averaged(loaded, tiny_data):
-    rows = list(tiny_data["test"].select(range(3)).with_format("numpy"))
-    whole = embed_motions(*loaded, rows)
-    np.testing.assert_allclose(embed_motions(*loaded, rows, views=Views((1.0,), (0.0,))), whole, atol=1e-5)
-    by_tempo = [embed_motions(*loaded, [{**row, "fps": row["fps"] * tempo} for row in rows]) for tempo in (0.8, 1, 1.25)]
-    mean = np.mean(by_tempo, axis=0)
-    averaged = embed_motions(*loaded, rows, views=Views((0.8, 1.0, 1.25), (0.0,)))
-    np.testing.assert_allclose(averaged, mean / np.linalg.norm(mean, axis=1, keepdims=True), atol=1e-5)
-    assert np.abs(averaged - whole).max() > 1e-3
-    turned = embed_motions(*loaded, rows, views=Views())
-    np.testing.assert_allclose(embed_motions(*loaded, rows, batch_size=1, views=Views()), turned, atol=1e-5)
-    np.testing.assert_allclose(np.linalg.norm(turned, axis=1), 1, atol=1e-5)
-
-
-def test_a_motion_that_is_cut_in_some_view_is_counted_once(loaded):
-    motion = {"joints": swinging_motion(num_frames=90), "skeleton": "smpl22", "fps": 20}
-    short = {**motion, "joints": swinging_motion()}
-    with pytest.warns(UserWarning, match=r"^1 of 2 motions are longer than max_frames=96 \(4.8 s\) and were cut"):
-        embed_motions(*loaded, [motion, short], views=Views((0.8, 0.9, 1.0)))
-
-
-def test_the_command_evaluates_and_embeds_with_test_time_augmentation(loaded, trained_run, data_folder, tiny_data, tmp_path):
-    best, file = trained_run / "best", tmp_path / "views.json"
-    result = run_command("evaluate", best, "--data", data_folder, "--tta", "--output", file)
-    assert result.exit_code == 0, result.output
-    content = json.loads(file.read_text())
-    assert content["views"] == {"tempos": [0.8, 0.9, 1.0, 1.12, 1.25], "headings": [-20.0, 0.0, 20.0]}
-    texts = embed_texts(*loaded, [captions[0] for captions in tiny_data["test"]["captions"]])
-    motions = embed_motions(*loaded, tiny_data["test"], views=Views())
-    assert content["results"]["all"]["retrieval"]["strict"] == retrieval_metrics(texts, motions)
-    result = run_command("embed", best, data_folder, "--output", tmp_path / "motions.safetensors", "--tta")
-    assert result.exit_code == 0, result.output
-    np.testing.assert_allclose(load_file(tmp_path / "motions.safetensors")["embeddings"], motions, atol=1e-5)
-    (tmp_path / "texts.txt").write_text("a person walks\n")
-    result = run_command("embed", best, tmp_path / "texts.txt", "--output", tmp_path / "texts.safetensors", "--tta")
-    assert result.exit_code == 1
-    assert "holds texts; leave it out" in result.output
 
 
 def test_equal_texts_get_exactly_equal_embeddings(loaded):

@@ -73,7 +73,7 @@ def test_gains_are_paired_and_misses_counted(report, tmp_path):
     assert "| R@1 | text→motion | 15.0 | 25.0 | +10.0 [" in page
     assert "**All data sets**: 40 motions. Misses at R@10: 70.0 → 50.0, 29% fewer." in page
     assert "joints in the canonical frame: 61.5" in page
-    assert "| all data sets | best | 0, 1 | 10.5 ± 0.7 | 50.0 ± 0.0 | – | – |" in page
+    assert "| all data sets | best | 0, 1 | 10.5 ± 0.7 | 50.0 ± 0.0 |" in page
     assert "Ablation" not in page
     assert "left out" not in page
 
@@ -87,20 +87,6 @@ def test_both_directions_of_a_motion_are_one_query(report, tmp_path):
     assert (both["published"], both["best"]) == pytest.approx((15.0, 57.5))
     assert 0 < both["low"] < both["difference"] < both["high"]
     assert gain["all"]["R@1"]["both"]["difference"] == 0
-
-
-def test_test_time_augmentation_stands_beside_where_all_runs_were_judged_with_it(report, tmp_path):
-    runs = [results("all", recipe, seed, 6) for recipe in report.RECIPES for seed in (0, 1)]
-    views = {"tempos": [1.0, 1.2], "headings": [0.0, 10.0], "nearest_by_embedding": 72.0}
-    for run in runs[1:]:
-        run["utd_mhad"]["views"] = {**views, "zero_shot": {"top1": 80.0 + run["seed"]}}
-    report.main(write(tmp_path / "runs", *runs), tmp_path / "page.md", tmp_path / "summary.json")
-    found = json.loads((tmp_path / "summary.json").read_text())["results"]["utd_mhad"]["all"]
-    assert "views" not in found["published"]
-    assert (found["best"]["views"], found["best"]["zero_shot_by_views"]) == (4, [80.0, 81.0])
-    page = (tmp_path / "page.md").read_text()
-    assert "| all data sets | published | 0, 1 | 6.5 ± 0.7 | 50.0 ± 0.0 | – | – |" in page
-    assert "| all data sets | best | 0, 1 | 6.5 ± 0.7 | 50.0 ± 0.0 | 80.5 ± 0.7 | 72.0 ± 0.0 |" in page
 
 
 def test_settings_without_both_recipes_are_not_compared(report, tmp_path):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -78,7 +79,7 @@ class Augmentation:
         if self.heading or self.scale:
             degrees = generator.uniform(-self.heading, self.heading) if self.heading else 0.0
             factor = 1 + generator.uniform(-self.scale, self.scale) if self.scale else 1.0
-            motion = turn_and_scale(motion, processor, degrees, factor)
+            motion = motion._replace(joints=_turn_and_scale(motion, processor, degrees, factor))
         joints = motion.joints
         per_metre = _units_per_metre(motion, processor)
         if self.offset:
@@ -101,45 +102,8 @@ def _crop(
     return motion._replace(joints=motion.joints[..., first : first + num_frames - cut, :, :])
 
 
-@dataclass(frozen=True)
-class Views:
-    """Test-time augmentation: a motion at several speeds and from several sides, whose embeddings are averaged.
-
-    Args:
-        tempos: How many times as fast it is played.
-        headings: By how many degrees it is turned about the vertical, after the canonical frame.
-
-    Raises:
-        ValueError: If there are no views, a speed is not positive, or a number is not finite.
-    """
-
-    tempos: tuple[float, ...] = (0.8, 0.9, 1.0, 1.12, 1.25)
-    headings: tuple[float, ...] = (-20.0, 0.0, 20.0)
-
-    def __post_init__(self) -> None:
-        if not (
-            self.tempos and self.headings and np.isfinite([*self.tempos, *self.headings]).all() and min(self.tempos) > 0
-        ):
-            raise ValueError(
-                f"got views with tempos={self.tempos} and headings={self.headings}; expected at least one of each, finite, and "
-                "tempos above 0: 1.0 is the motion's own speed, 0.0 its own heading"
-            )
-
-    def __len__(self) -> int:
-        return len(self.tempos) * len(self.headings)
-
-    def prepare(self, processor: MotionPatchProcessor, motion: ResolvedMotion) -> list[ResolvedMotion]:
-        """`processor.prepare` of each view."""
-        played = [processor.prepare(motion._replace(fps=motion.fps * tempo)) for tempo in self.tempos]
-        return [turn_and_scale(one, processor, degrees) for one in played for degrees in self.headings]
-
-
-def turn_and_scale(
-    motion: ResolvedMotion, processor: MotionPatchProcessor, degrees: float = 0.0, factor: float = 1.0
-) -> ResolvedMotion:
-    """A prepared motion turned about the vertical and scaled, about the place on the floor where the pelvis begins."""
-    if not degrees and factor == 1:
-        return motion
+def _turn_and_scale(motion: ResolvedMotion, processor: MotionPatchProcessor, degrees: float, factor: float) -> Any:
+    """Prepared joints (T, J, 3) turned about the vertical and scaled, about the place on the floor where the pelvis begins."""
     skeleton, pelvis = motion.skeleton, motion.skeleton.pelvis
     is_y_up, is_relative = _is_on(processor, "up_axis"), processor.root == "relative"
     joints = motion.joints if is_y_up else to_y_up(motion.joints, skeleton)
@@ -153,7 +117,7 @@ def turn_and_scale(
     joints = rotate(joints, similarity)
     placed = [pelvis] if is_relative else slice(None)
     joints[..., placed, :] += (center - similarity @ center).astype(joints.dtype)
-    return motion._replace(joints=joints if is_y_up else from_y_up(joints, skeleton))
+    return joints if is_y_up else from_y_up(joints, skeleton)
 
 
 def _turn_about_y(degrees: float) -> np.ndarray:

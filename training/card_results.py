@@ -42,7 +42,6 @@ class ResultsFile:
         weights: `weights_fingerprint` of the measured model; `None` where the file does not say.
         source: Command, versions, device and commit.
         start: What the training started from, where the file says.
-        views: What each motion's embedding is the mean over, of an evaluation with test-time augmentation.
     """
 
     name: str
@@ -54,7 +53,6 @@ class ResultsFile:
     weights: str | None
     source: dict[str, Any]
     start: str | None = None
-    views: dict[str, Any] | None = None
 
 
 def read_results(path: str | Path) -> ResultsFile:
@@ -118,7 +116,6 @@ def _read_evaluation(content: Mapping[str, Any]) -> dict[str, Any]:
         "galleries": content["results"],
         "data": content["data"],
         "split": content["split"],
-        "views": content.get("views"),
     }
 
 
@@ -271,12 +268,6 @@ def _describe_file(file: ResultsFile) -> str:
     lines = [title, f"{measured}{command} ({describe_versions(file.source)})."]
     if file.task in ("train", "finetune"):
         lines.append("The best epoch was chosen on this split: these numbers flatter the model.")
-    if file.views is not None:
-        tempos, headings = (", ".join(f"{value:g}" for value in file.views[key]) for key in ("tempos", "headings"))
-        lines.append(
-            f"With test-time augmentation: an embedding is the mean over a motion played {tempos} times as fast, turned by "
-            f"{headings} degrees."
-        )
     retrieval = {name: result for name, result in file.galleries.items() if "retrieval" in result}
     lines += [_describe_gallery(name, result, file.data) for name, result in retrieval.items()]
     zero_shot = {name: result["zero_shot"] for name, result in retrieval.items() if "zero_shot" in result}

@@ -41,9 +41,6 @@ PushEpochs = Annotated[
 Private = Annotated[
     bool | None, typer.Option("--private/--public", help="Of a new repository; default as your account says.")
 ]
-AverageViews = Annotated[
-    bool, typer.Option("--tta", help="Test-time augmentation: average over 15 views of a motion, at 5 speeds from 3 sides.")
-]
 Fps = Annotated[float | None, typer.Option(help="Frames per second of files that do not say theirs.")]
 
 

@@ -1,12 +1,11 @@
 """The commands that measure: evaluate, compare, score."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .commands import AverageViews, Checkpoint, Template, command, console
+from .commands import Checkpoint, Template, command, console
 
 
 _ANSWERS = "Options for a MotionLlamo"
@@ -34,7 +33,6 @@ def evaluate(
     intervals: Annotated[
         bool, typer.Option("--intervals", help="Add 95% intervals, by a bootstrap over the queries.")
     ] = False,
-    tta: AverageViews = False,
     output: Annotated[Path | None, typer.Option(help="Write the results to this JSON file.")] = None,
     save_queries: Annotated[
         bool,
@@ -87,7 +85,6 @@ def evaluate(
     """Measure retrieval in both directions and zero-shot classification; of a classifier its accuracy; of a MotionLlamo its
     answers to questions, by category, with real, shuffled and zeroed motion."""
     from ..processing.corpora import load_split
-    from .augmentation import Views
     from .card_results import weights_fingerprint
     from .classifier import evaluate_classifier, holds_classifier, load_classifier, print_classification
     from .evaluation import evaluate as judge
@@ -110,10 +107,10 @@ def evaluate(
         raise ValueError("--save-queries writes into the file of --output; name one")
     facts: dict[str, Any] = {"task": "evaluate", "command": command_line()}
     if holds_motion_llamo(checkpoint):
-        if wanted or protocols or sentence_encoder or intervals or tta:
+        if wanted or protocols or sentence_encoder or intervals:
             raise ValueError(
                 f"{checkpoint!r} holds a MotionLlamo, which answers questions; leave --hypothesis-template, --protocol, "
-                "--sentence-encoder, --intervals and --tta out"
+                "--sentence-encoder and --intervals out"
             )
         found = evaluate_answers(checkpoint, data, split, datasets, **asking, progress=True)
         print_instruction_table(found["results"], console)
@@ -129,10 +126,10 @@ def evaluate(
             f"{', '.join(asking)}"
         )
     if holds_classifier(checkpoint):
-        if wanted or protocols or sentence_encoder or intervals or save_queries or tta:
+        if wanted or protocols or sentence_encoder or intervals or save_queries:
             raise ValueError(
                 f"{checkpoint!r} holds a classifier with classes of its own; leave --hypothesis-template, --protocol, "
-                "--sentence-encoder, --intervals, --save-queries and --tta out"
+                "--sentence-encoder, --intervals and --save-queries out"
             )
         classifier, motion_processor = load_classifier(checkpoint)
         rows = load_split(data, split, datasets)
@@ -144,13 +141,10 @@ def evaluate(
         rows = load_split(data, split, datasets)
         wanted |= {"more_protocols": protocols or (), "intervals": intervals, "confusion": output is not None}
         wanted["sentence_encoder"] = None if sentence_encoder is None else SentenceEncoder.parse(sentence_encoder)
-        views = Views() if tta else None
-        results = judge(model, processor, rows, **wanted, queries=save_queries, views=views, progress=True)
+        results = judge(model, processor, rows, **wanted, queries=save_queries, progress=True)
         print_evaluation(results, console)
         judged = model
         facts["galleries"] = galleries_digest(rows)
-        if views is not None:
-            facts["views"] = asdict(views)
         if save_queries:
             facts["queries"] = {name: result.pop("queries") for name, result in results.items()}
     if output is not None:

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from .commands import AverageViews, Checkpoint, Data, Fps, Private, Skeleton, Template, command, console
+from .commands import Checkpoint, Data, Fps, Private, Skeleton, Template, command, console
 
 
 @command
@@ -271,25 +271,20 @@ def embed(
     ],
     output: Annotated[Path, typer.Option(help="A .safetensors or .parquet file.")],
     split: Annotated[str, typer.Option(help="Which split of motion data to embed.")] = "test",
-    tta: AverageViews = False,
 ) -> None:
     """Write the embeddings of a folder of motions, or of a file of texts."""
-    from .augmentation import Views
     from .evaluation import embed_motions, embed_texts
     from .inference import check_embedding_suffix, load_checkpoint, load_gallery, write_embeddings
 
     check_embedding_suffix(output)
     model, processor = load_checkpoint(checkpoint)
     if source.is_file():
-        if tta:
-            raise ValueError(f"--tta averages views of motions, but {source} holds texts; leave it out")
         ids = [line.strip() for line in source.read_text(encoding="utf-8").splitlines() if line.strip()]
         if not ids:
             raise ValueError(f"{source} has no texts: expected one a line")
         embeddings = embed_texts(model, processor, ids)
     else:
         gallery = load_gallery(source, split)
-        views = Views() if tta else None
-        ids, embeddings = gallery.ids, embed_motions(model, processor, gallery.motions, progress=True, views=views)
+        ids, embeddings = gallery.ids, embed_motions(model, processor, gallery.motions, progress=True)
     write_embeddings(output, ids, embeddings)
     console.print(f"{len(ids)} embeddings of {embeddings.shape[1]} dimensions written to {output}", highlight=False)

@@ -17,7 +17,6 @@ from tqdm import tqdm
 
 from ..modeling_motionpatches import MotionPatchesModel
 from ..processing.processing_motionpatches import MotionTextProcessor
-from .augmentation import Views
 from .data import tokenize
 from .metrics import (
     chance_level,
@@ -45,12 +44,7 @@ _BY_SENTENCES = ("threshold", "nsim")
 
 @torch.no_grad()
 def embed_motions(
-    model: MotionPatchesModel,
-    processor: MotionTextProcessor,
-    motions: Any,
-    batch_size: int = 64,
-    progress: bool = False,
-    views: Views | None = None,
+    model: MotionPatchesModel, processor: MotionTextProcessor, motions: Any, batch_size: int = 64, progress: bool = False
 ) -> np.ndarray:
     """Motion embeddings of unit length.
 
@@ -60,8 +54,6 @@ def embed_motions(
         motions: A data set, or a list of anything that the processor takes.
         batch_size: Motions in one forward pass.
         progress: Show a progress bar.
-        views: Test-time augmentation: the embedding of a motion is the mean of those of its views, scaled to unit length. It
-            costs as many times as much as there are views.
 
     Returns:
         Shape (N, projection_dim), float32, in the order of `motions`.
@@ -70,19 +62,12 @@ def embed_motions(
     motions = motions.with_format("numpy") if isinstance(motions, Dataset) else motions
     patches = processor.feature_extractor
     embeddings, too_long = [], 0
-    num_views = 1 if views is None else len(views)
-    batch_size = max(1, batch_size // num_views)
     for start in tqdm(range(0, len(motions), batch_size), desc="motions", disable=None if progress else True, leave=False):
         batch = [motions[index] for index in range(start, min(start + batch_size, len(motions)))]
-        resolved = patches.resolve(batch)
-        seen = [[patches.prepare(motion)] if views is None else views.prepare(patches, motion) for motion in resolved]
-        too_long += sum(max(view.joints.shape[-3] for view in of_motion) > patches.max_frames for of_motion in seen)
-        inputs = patches.to_patches([view for of_motion in seen for view in of_motion], return_tensors="pt", warn=False)
-        features = model.get_motion_features(**inputs.to(model.device)).pooler_output
-        embeds = normalize(features.float(), dim=-1)
-        if views is not None:
-            embeds = normalize(embeds.unflatten(0, (-1, num_views)).mean(dim=1), dim=-1)
-        embeddings.append(embeds.cpu())
+        prepared = [patches.prepare(motion) for motion in patches.resolve(batch)]
+        too_long += sum(motion.joints.shape[-3] > patches.max_frames for motion in prepared)
+        inputs = patches.to_patches(prepared, return_tensors="pt", warn=False).to(model.device)
+        embeddings.append(normalize(model.get_motion_features(**inputs).pooler_output.float(), dim=-1).cpu())
     if too_long:
         warnings.warn(patches.describe_cut(too_long, len(motions), patches.truncation), stacklevel=3)  # past the decorator
     return torch.cat(embeddings).numpy()
@@ -117,7 +102,6 @@ def evaluate(
     intervals: bool = False,
     confusion: bool = False,
     queries: bool = False,
-    views: Views | None = None,
 ) -> dict[str, Any]:
     """Judge a model on rows: over all of them as one gallery, and for each data set alone.
 
@@ -136,7 +120,6 @@ def evaluate(
         intervals: Add 95% intervals of a bootstrap over the queries.
         confusion: Add the accuracy within each class and the confusion matrix of zero-shot classification.
         queries: Add how each query fared, which paired comparisons need.
-        views: Test-time augmentation; see `embed_motions`.
 
     Returns:
         `{gallery: {"num", "distinct_captions", "statistics", "retrieval": {protocol: {"t2m", "m2t"}}, "chance": {protocol: …},
@@ -159,7 +142,7 @@ def evaluate(
     if "label" in more_protocols and not any(label is not None for label in labels):
         raise ValueError("protocol 'label' needs labels, and no row has one; leave it out")
     skeletons = np.array(rows["skeleton"])
-    motions = embed_motions(model, processor, rows, batch_size, progress, views)
+    motions = embed_motions(model, processor, rows, batch_size, progress)
     texts = embed_texts(model, processor, captions)
 
     results: dict[str, Any] = {}
