@@ -31,8 +31,8 @@ One model each for 2,886 motions on four skeletons of open mocap data (CMU, Band
 made from action labels), at equal epochs and towers: a small ViT from scratch, all-MiniLM-L6-v2 as text tower. The epoch is
 chosen on the validation splits. `open_mocap_published` has the settings of the published code for HumanML3D, `open_mocap_best`
 the package's.
-The weights are not distributed. Each run has a results file in [`results/open_mocap`](results/open_mocap); written by
-`benchmarks/report_open_mocap.py` from the files that `make open-mocap` leaves.
+The weights are not distributed. [Each run has a results file](results.md); this page is written by
+`benchmarks/report_open_mocap.py` from what `make open-mocap` leaves.
 """
 Runs = dict[tuple[str, str], list[dict[str, Any]]]
 
