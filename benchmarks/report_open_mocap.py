@@ -66,15 +66,11 @@ def main(
 
 def recalls(runs: Runs) -> dict[str, Any]:
     """Recalls among all test motions: direction → recipe → column → mean and standard deviation over seeds."""
+    judged = {name: [run["results"]["all"]["retrieval"]["strict"] for run in runs["all", name]] for name in RECIPES}
     return {
         way: {
-            name: {
-                column: mean_and_deviation(
-                    [run["results"]["all"]["retrieval"]["strict"][way][column] for run in runs["all", name]]
-                )
-                for column in COLUMNS
-            }
-            for name in RECIPES
+            name: {column: mean_and_deviation([one[way][column] for one in found]) for column in COLUMNS}
+            for name, found in judged.items()
         }
         for way in ("t2m", "m2t")
     }
@@ -121,9 +117,6 @@ def by_subject(runs: Runs) -> dict[str, Any]:
                 "seeds": [run["seed"] for run in runs[setting, name]],
                 "zero_shot": [run["utd_mhad"]["zero_shot"]["top1"] for run in runs[setting, name]],
                 "mean_zero_shot": float(np.mean([run["utd_mhad"]["zero_shot"]["top1"] for run in runs[setting, name]])),
-                "mean_nearest_by_embedding": float(
-                    np.mean([run["utd_mhad"]["nearest_by_embedding"] for run in runs[setting, name]])
-                ),
                 "nearest_by_embedding": [run["utd_mhad"]["nearest_by_embedding"] for run in runs[setting, name]],
                 "nearest_by_joints": runs[setting, name][0]["utd_mhad"]["nearest_by_joints"],
             }
