@@ -42,6 +42,19 @@ Private = Annotated[
     bool | None, typer.Option("--private/--public", help="Of a new repository; default as your account says.")
 ]
 Fps = Annotated[float | None, typer.Option(help="Frames per second of files that do not say theirs.")]
+Unit = Annotated[str | None, typer.Option(help="Unit of files that do not say theirs, e.g. centimetres.")]
+UpAxis = Annotated[str | None, typer.Option(help="Up axis of files that do not say theirs, e.g. z.")]
+Person = Annotated[str | None, typer.Option(help="Which person of a file of several: name or index.")]
+BodyModel = Annotated[Path | None, typer.Option(help="Body model for files of SMPL parameters.")]
+Asf = Annotated[Path | None, typer.Option(help="ASF file with the skeleton of an AMC file.")]
+
+
+def read_options(skeleton: str | None, **options: Any) -> Any:
+    """`ReadOptions` for a file, from a command's options; the skeleton by its name."""
+    from ..processing.recording import ReadOptions
+    from ..processing.skeletons import get_skeleton
+
+    return ReadOptions(skeleton=None if skeleton is None else get_skeleton(skeleton), **options)
 
 
 def command(function: Callable[..., None], name: str | None = None) -> Callable[..., None]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import Fps, Skeleton, command, console
+from .commands import Asf, BodyModel, Fps, Person, Skeleton, Unit, UpAxis, command, console, read_options
 
 
 @command
@@ -74,24 +74,19 @@ def inspect(
     file: Annotated[Path, typer.Argument(help="A motion file.")],
     skeleton: Skeleton = None,
     fps: Fps = None,
-    unit: Annotated[str | None, typer.Option(help="Unit of files that do not say theirs, e.g. centimetres.")] = None,
-    up_axis: Annotated[str | None, typer.Option(help="Up axis of files that do not say theirs, e.g. z.")] = None,
-    person: Annotated[str | None, typer.Option(help="Which person of a file of several: name or index.")] = None,
-    body_model: Annotated[Path | None, typer.Option(help="Body model for files of SMPL parameters.")] = None,
-    asf: Annotated[Path | None, typer.Option(help="ASF file with the skeleton of an AMC file.")] = None,
+    unit: Unit = None,
+    up_axis: UpAxis = None,
+    person: Person = None,
+    body_model: BodyModel = None,
+    asf: Asf = None,
     output: Annotated[Path | None, typer.Option(help="The picture; default <name>_inspect.png in this folder.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write what was understood to this JSON file.")] = None,
 ) -> None:
     """Show what is understood of a motion file: skeleton, unit, axes, size, sides, warnings, and a picture."""
-    from ..processing.recording import ReadOptions
-    from ..processing.skeletons import get_skeleton
     from .inspection import check_outputs, draw_inspection, inspect_motion, print_inspection
     from .results import write_json
 
-    wanted = None if skeleton is None else get_skeleton(skeleton)
-    options = ReadOptions(
-        skeleton=wanted, fps=fps, unit=unit, up_axis=up_axis, person=person, body_model=body_model, asf=asf
-    )
+    options = read_options(skeleton, fps=fps, unit=unit, up_axis=up_axis, person=person, body_model=body_model, asf=asf)
     picture = output or Path(f"{file.stem}_inspect.png")
     check_outputs(file, options, picture, json_file)
     found = inspect_motion(file, options)

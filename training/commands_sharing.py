@@ -6,7 +6,21 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from .commands import Checkpoint, Data, Fps, Private, Skeleton, command, console
+from .commands import (
+    Asf,
+    BodyModel,
+    Checkpoint,
+    Data,
+    Fps,
+    Person,
+    Private,
+    Skeleton,
+    Unit,
+    UpAxis,
+    command,
+    console,
+    read_options,
+)
 
 
 @command
@@ -84,21 +98,16 @@ def draw(
     rollout: Annotated[bool, typer.Option("--rollout", help="Follow the attention through the layers below.")] = False,
     skeleton: Skeleton = None,
     fps: Fps = None,
-    unit: Annotated[str | None, typer.Option(help="Unit of files that do not say theirs, e.g. centimetres.")] = None,
-    up_axis: Annotated[str | None, typer.Option(help="Up axis of files that do not say theirs, e.g. z.")] = None,
-    person: Annotated[str | None, typer.Option(help="Which person of a file of several: name or index.")] = None,
-    body_model: Annotated[Path | None, typer.Option(help="Body model for files of SMPL parameters.")] = None,
-    asf: Annotated[Path | None, typer.Option(help="ASF file with the skeleton of an AMC file.")] = None,
+    unit: Unit = None,
+    up_axis: UpAxis = None,
+    person: Person = None,
+    body_model: BodyModel = None,
+    asf: Asf = None,
 ) -> None:
     """Draw a motion file: stick figures, an animation, or a page that plays it beside its patches and a model's attention."""
-    from ..processing.recording import ReadOptions
-    from ..processing.skeletons import get_skeleton
     from .drawing import Drawing, draw_motion
 
-    wanted = None if skeleton is None else get_skeleton(skeleton)
-    options = ReadOptions(
-        skeleton=wanted, fps=fps, unit=unit, up_axis=up_axis, person=person, body_model=body_model, asf=asf
-    )
+    options = read_options(skeleton, fps=fps, unit=unit, up_axis=up_axis, person=person, body_model=body_model, asf=asf)
     drawing = Drawing(title, num_poses, size, picture_fps, follow or None, checkpoint, layer, rollout or None)
     kind = draw_motion(file, output, drawing, options)
     console.print(f"{kind}: {output}", highlight=False, markup=False)
